@@ -1,0 +1,5 @@
+//! k6sync keeps a load-testing dashboard's database true: it copies the status of every active test step and the logs of
+//! all its containers from Kubernetes into SQL.
+//!
+//! A binary; the library exists for it, for the tests and for the benchmarks. See the README.
+

@@ -1,0 +1,3 @@
+//! k6sync
+
+fn main() {}
