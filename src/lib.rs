@@ -3,3 +3,5 @@
 //!
 //! A binary; the library exists for it, for the tests and for the benchmarks. See the README.
 
+pub mod retry;
+pub mod store;

@@ -1,0 +1,560 @@
+//! Everything that talks to SQL. The cycle calls it; it knows nothing of Kubernetes and decides nothing.
+//!
+//! Each public method is one step of the cycle and one transaction. Any number of k6syncs may use one database at once:
+//! what must not happen twice is guarded here, by a unique key, a version, or the position that an append expects.
+
+mod error;
+mod migrate;
+pub mod model;
+mod postgres;
+mod sql;
+mod sqlite;
+mod text;
+mod time;
+mod url;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+pub use self::error::StoreError;
+use self::model::{
+    Append, Appended, BadStep, CycleRecord, NewStep, RunRecord, Step, StepSummary, StepUpdate,
+    Stream, StreamFacts, StreamPosition,
+};
+use self::sql::Sql;
+pub use self::text::sql_text;
+pub use self::url::{DatabaseUrl, DatabaseUrlError};
+use crate::retry::{Policy, Retry, retry};
+
+/// A server that does not answer is given up on after this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Transactions undone by others are tried again like this.
+const ON_CONFLICT: Policy = Policy {
+    first_pause: Duration::from_millis(20),
+    longest_pause: Duration::from_secs(1),
+    total: Duration::from_secs(15),
+};
+/// Enough to keep PostgreSQL busy while bodies stream in, few enough for a small server.
+const POSTGRES_CONNECTIONS: u32 = 8;
+
+/// An open database of the current schema.
+#[derive(Debug)]
+pub struct Store {
+    db: Db,
+    sql: &'static Sql,
+    url: DatabaseUrl,
+    /// Reads everything and writes nothing.
+    dry_run: bool,
+    /// Exists in memory only, for a dry run without a database.
+    imaginary: bool,
+}
+
+#[derive(Debug)]
+enum Db {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// Runs one piece of code on whichever pool there is: both drivers take the same calls, but share no type.
+macro_rules! on {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match &$store.db {
+            Db::Sqlite($pool) => $body,
+            Db::Postgres($pool) => $body,
+        }
+    };
+}
+pub(self) use on;
+
+/// Runs `$body` as a transaction that may write, again if others undid it; `$action` says what it is for.
+macro_rules! transaction {
+    ($store:expr, $action:literal, $tx:ident => $body:expr) => {
+        $store
+            .again_on_conflict($action, || async {
+                on!($store, pool => {
+                    let mut $tx = pool.begin_with($store.sql.begin).await?;
+                    let outcome = $body;
+                    $tx.commit().await?;
+                    Ok(outcome)
+                })
+            })
+            .await
+    };
+}
+
+/// What to look at: namespaces, and which one a step without a namespace means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepScope<'a> {
+    /// `None`: all.
+    pub namespaces: Option<&'a [String]>,
+    /// For rows whose namespace is null or empty.
+    pub default_namespace: &'a str,
+}
+
+impl Store {
+    /// Opens the database at `url`, creating a SQLite file that is missing.
+    ///
+    /// With `dry_run` nothing is ever written: a missing SQLite file is taken for an empty database.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when it can't be reached, opened or logged in to.
+    pub async fn open(url: &DatabaseUrl, dry_run: bool) -> Result<Self, StoreError> {
+        let imaginary = dry_run && url.sqlite_file().is_some_and(|file| !file.exists());
+        let (db, sql) = match url {
+            DatabaseUrl::Sqlite(_) if imaginary => {
+                (open_sqlite("sqlite::memory:", false).await, &sqlite::SQL)
+            }
+            DatabaseUrl::Sqlite(text) => (open_sqlite(text, dry_run).await, &sqlite::SQL),
+            DatabaseUrl::Postgres(text) => (open_postgres(text.as_str()).await, &postgres::SQL),
+        };
+        Ok(Self {
+            db: db.map_err(|error| StoreError::open(url, &error))?,
+            sql,
+            url: url.clone(),
+            dry_run,
+            imaginary,
+        })
+    }
+
+    /// Lets go of the database, so that a SQLite file is left without its `-wal` and `-shm` beside it.
+    pub async fn close(&self) {
+        on!(self, pool => pool.close().await);
+    }
+
+    /// The steps of `scope` that are not at their end: those without a verdict, and those whose logs are not complete.
+    /// Rows that can't be understood come apart, each with what is wrong with it.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn active_steps(
+        &self,
+        scope: &StepScope<'_>,
+    ) -> Result<(Vec<Step>, Vec<BadStep>), StoreError> {
+        let namespaces = scope.namespaces.map(|names| json(&names));
+        let rows: Vec<String> = on!(self, pool => {
+            sqlx::query_scalar(self.sql.active_steps)
+                .bind(namespaces)
+                .bind(scope.default_namespace)
+                .fetch_all(pool)
+                .await
+        })
+        .map_err(|error| self.failed("read the active steps", &error))?;
+        let mut steps = Vec::with_capacity(rows.len());
+        let mut bad = Vec::new();
+        for row in rows {
+            match serde_json::from_str(&row) {
+                Ok(step) => steps.push(step),
+                Err(error) => bad.push(bad_step(&row, &error)),
+            }
+        }
+        Ok((steps, bad))
+    }
+
+    /// Which steps the TestRuns with these uids belong to.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn claimed(&self, uids: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
+        if uids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<String> = on!(self, pool => {
+            sqlx::query_scalar(self.sql.claimed).bind(json(&uids)).fetch_all(pool).await
+        })
+        .map_err(|error| self.failed("find the steps of TestRuns", &error))?;
+        claims(rows).map_err(|error| self.failed("find the steps of TestRuns", &error))
+    }
+
+    /// Makes a step, and where needed a run, of each TestRun; those that have become another step's meanwhile are left
+    /// out. In a dry run the steps are made up, with negative ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn adopt(&self, new: &[NewStep]) -> Result<Vec<Step>, StoreError> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.dry_run {
+            return Ok(new
+                .iter()
+                .zip(1..)
+                .map(|(step, number)| adopted(step, -number, -number))
+                .collect());
+        }
+        let now = time::to_sql(Timestamp::now());
+        let uids: Vec<&str> = new.iter().map(|step| step.k6_uid.as_str()).collect();
+        transaction!(self, "adopt TestRuns", tx => {
+            sqlx::query(self.sql.lock_adoption).execute(&mut *tx).await?;
+            let taken = claims(
+                sqlx::query_scalar(self.sql.claimed).bind(json(&uids)).fetch_all(&mut *tx).await?,
+            )?;
+            let mut steps = Vec::with_capacity(new.len());
+            for step in new.iter().filter(|step| !taken.contains_key(&step.k6_uid)) {
+                let known: Option<i64> = match step.grouped {
+                    true => {
+                        sqlx::query_scalar(self.sql.find_run)
+                            .bind(&step.run_name)
+                            .bind(&step.namespace)
+                            .fetch_optional(&mut *tx)
+                            .await?
+                    }
+                    false => None,
+                };
+                let run_id: i64 = match known {
+                    Some(id) => id,
+                    None => {
+                        sqlx::query_scalar(self.sql.insert_run)
+                            .bind(&step.run_name)
+                            .bind(&step.namespace)
+                            .bind(time::to_sql(step.created_at))
+                            .bind(&now)
+                            .fetch_one(&mut *tx)
+                            .await?
+                    }
+                };
+                let id: i64 = sqlx::query_scalar(self.sql.insert_step)
+                    .bind(run_id)
+                    .bind(json(step))
+                    .fetch_one(&mut *tx)
+                    .await?;
+                steps.push(adopted(step, id, run_id));
+            }
+            steps
+        })
+    }
+
+    /// The log streams of these steps, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn streams(&self, step_ids: &[i64]) -> Result<Vec<Stream>, StoreError> {
+        if step_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<String> = on!(self, pool => {
+            sqlx::query_scalar(self.sql.streams).bind(json(&step_ids)).fetch_all(pool).await
+        })
+        .map_err(|error| self.failed("read the log streams", &error))?;
+        rows_of(rows).map_err(|error| self.failed("read the log streams", &error))
+    }
+
+    /// Makes streams of lives that are new, and notes the state of those that are known and had not ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn put_streams(&self, facts: &[&StreamFacts]) -> Result<(), StoreError> {
+        if facts.is_empty() || self.dry_run {
+            return Ok(());
+        }
+        let rows = json(&facts);
+        transaction!(self, "note the state of containers", tx => {
+            sqlx::query(self.sql.put_streams).bind(&rows).execute(&mut *tx).await?;
+        })
+    }
+
+    /// Stores everything new of one stream, or nothing if the stream is no longer at `position`.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn append(
+        &self,
+        stream_id: i64,
+        position: StreamPosition,
+        append: &Append,
+    ) -> Result<Appended, StoreError> {
+        let next = next_position(position, append);
+        if self.dry_run {
+            return Ok(Appended::Stored(next));
+        }
+        let bytes = append
+            .chunk
+            .as_ref()
+            .map_or(0, |chunk| chunk.body.len() as i64);
+        transaction!(self, "append log lines", tx => {
+            let moved = sqlx::query(self.sql.advance_stream)
+                .bind(stream_id)
+                .bind(position.cursor_ts)
+                .bind(position.cursor_seen)
+                .bind(position.lines)
+                .bind(position.gaps)
+                .bind(next.cursor_ts)
+                .bind(next.cursor_seen)
+                .bind(next.lines - position.lines)
+                .bind(bytes)
+                .bind(append.replaced)
+                .bind(next.gaps - position.gaps)
+                .bind(append.complete)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+            if moved == 0 {
+                return Ok(Appended::LostRace);
+            }
+            if let Some(gap) = append.gap {
+                sqlx::query(self.sql.insert_gap)
+                    .bind(stream_id)
+                    .bind(gap.after_ts)
+                    .bind(gap.before_ts)
+                    .bind(gap.cause.as_str())
+                    .bind(time::to_sql(Timestamp::now()))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            if let Some(chunk) = &append.chunk {
+                sqlx::query(self.sql.insert_chunk)
+                    .bind(stream_id)
+                    .bind(chunk.first_ts)
+                    .bind(chunk.last_ts)
+                    .bind(chunk.lines)
+                    .bind(&chunk.body)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Appended::Stored(next)
+        })
+    }
+
+    /// The text of the last `chunks` chunks of a stream.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn log_tail(&self, stream_id: i64, chunks: i64) -> Result<String, StoreError> {
+        let mut bodies: Vec<String> = on!(self, pool => {
+            sqlx::query_scalar(self.sql.last_chunks)
+                .bind(stream_id)
+                .bind(chunks)
+                .fetch_all(pool)
+                .await
+        })
+        .map_err(|error| self.failed("read the end of a log", &error))?;
+        bodies.reverse();
+        Ok(bodies.concat())
+    }
+
+    /// Stores what a cycle says of the steps, and what follows for their runs, in one transaction.
+    ///
+    /// `looked_at` are the (step, run) ids of all steps that the cycle saw; `roll_up` derives a run from its steps.
+    /// Returns the ids of the steps that were updated: others had moved on meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn commit_steps(
+        &self,
+        updates: &[StepUpdate],
+        looked_at: &[(i64, i64)],
+        now: Timestamp,
+        roll_up: impl Fn(&[StepSummary]) -> Option<RunRecord>,
+    ) -> Result<Vec<i64>, StoreError> {
+        if looked_at.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.dry_run {
+            return Ok(updates.iter().map(|update| update.id).collect());
+        }
+        let now = time::to_sql(now);
+        let step_ids: Vec<i64> = looked_at.iter().map(|(step, _)| *step).collect();
+        let mut run_ids: Vec<i64> = looked_at.iter().map(|(_, run)| *run).collect();
+        run_ids.sort_unstable();
+        run_ids.dedup();
+        let (step_ids, run_ids, rows) = (json(&step_ids), json(&run_ids), json(&updates));
+        transaction!(self, "store the status of steps", tx => {
+            sqlx::query(self.sql.lock_runs).bind(&run_ids).fetch_all(&mut *tx).await?;
+            let updated: Vec<Updated> = match updates.is_empty() {
+                true => Vec::new(),
+                false => rows_of(
+                    sqlx::query_scalar(self.sql.update_steps).bind(&rows).fetch_all(&mut *tx).await?,
+                )?,
+            };
+            sqlx::query(self.sql.touch_steps).bind(&step_ids).bind(&now).execute(&mut *tx).await?;
+            let changed: Vec<i64> = updated.iter().map(|step| step.test_run_id).collect();
+            if !changed.is_empty() {
+                let steps: Vec<StepSummary> = rows_of(
+                    sqlx::query_scalar(self.sql.steps_of_runs)
+                        .bind(json(&changed))
+                        .fetch_all(&mut *tx)
+                        .await?,
+                )?;
+                let runs: Vec<RunRecord> = by_run(steps)
+                    .values()
+                    .filter_map(|steps| roll_up(steps))
+                    .collect();
+                sqlx::query(self.sql.update_runs)
+                    .bind(json(&runs))
+                    .bind(&now)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            updated.into_iter().map(|step| step.id).collect()
+        })
+    }
+
+    /// Stores the row of a cycle and those of its errors.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn record_cycle(&self, cycle: &CycleRecord) -> Result<(), StoreError> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let (row, errors) = (json(cycle), json(&cycle.errors));
+        transaction!(self, "record the cycle", tx => {
+            let id: i64 = sqlx::query_scalar(self.sql.insert_cycle)
+                .bind(&row)
+                .fetch_one(&mut *tx)
+                .await?;
+            if !cycle.errors.is_empty() {
+                sqlx::query(self.sql.insert_errors)
+                    .bind(id)
+                    .bind(&errors)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        })
+    }
+
+    fn failed(&self, action: &'static str, error: &sqlx::Error) -> StoreError {
+        StoreError::statement(action, &self.url, error)
+    }
+
+    /// Runs `operation`, again with growing pauses while others keep undoing it.
+    async fn again_on_conflict<T, F>(
+        &self,
+        action: &'static str,
+        operation: impl Fn() -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        retry(ON_CONFLICT, operation, |error| {
+            match error::is_conflict(error) {
+                true => Retry::Yes,
+                false => Retry::No,
+            }
+        })
+        .await
+        .map_err(|error| self.failed(action, &error))
+    }
+}
+
+#[derive(Deserialize)]
+struct Updated {
+    id: i64,
+    test_run_id: i64,
+}
+
+async fn open_sqlite(text: &str, read_only: bool) -> Result<Db, sqlx::Error> {
+    let options = sqlite::options(text)?;
+    let options = match read_only {
+        true => options.read_only(true).create_if_missing(false),
+        false => options,
+    };
+    // One connection: SQLite has one writer, and tasks of ours wait better in a queue than for a lock.
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await?;
+    Ok(Db::Sqlite(pool))
+}
+
+async fn open_postgres(text: &str) -> Result<Db, sqlx::Error> {
+    let options = text.parse::<PgConnectOptions>()?.application_name("k6sync");
+    // A pool goes on trying until its own timeout and then has forgotten why; a single connection says it at once.
+    let attempt = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+    attempt
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))?
+        .close()
+        .await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .connect_with(options)
+        .await?;
+    Ok(Db::Postgres(pool))
+}
+
+/// A value of ours as JSON: plain structs with text keys, which always can be.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value)
+        .unwrap_or_else(|error| unreachable!("a row of ours is JSON: {error}"))
+}
+
+fn rows_of<T: DeserializeOwned>(rows: Vec<String>) -> Result<Vec<T>, sqlx::Error> {
+    rows.iter()
+        .map(|row| {
+            serde_json::from_str(row)
+                .map_err(|error| sqlx::Error::Decode(format!("{error} in the row {row}").into()))
+        })
+        .collect()
+}
+
+fn claims(rows: Vec<String>) -> Result<HashMap<String, i64>, sqlx::Error> {
+    #[derive(Deserialize)]
+    struct Claim {
+        k6_uid: String,
+        id: i64,
+    }
+    let claims: Vec<Claim> = rows_of(rows)?;
+    Ok(claims
+        .into_iter()
+        .map(|claim| (claim.k6_uid, claim.id))
+        .collect())
+}
+
+fn by_run(steps: Vec<StepSummary>) -> BTreeMap<i64, Vec<StepSummary>> {
+    let mut runs: BTreeMap<i64, Vec<StepSummary>> = BTreeMap::new();
+    for step in steps {
+        runs.entry(step.test_run_id).or_default().push(step);
+    }
+    runs
+}
+
+fn bad_step(row: &str, error: &serde_json::Error) -> BadStep {
+    let row: serde_json::Value = serde_json::from_str(row).unwrap_or_default();
+    let text = |key: &str| row[key].as_str().map(str::to_owned);
+    let id = row["id"].as_i64();
+    BadStep {
+        id,
+        name: text("name"),
+        k6_test_name: text("k6_test_name"),
+        error: format!(
+            "row {} of test_run_steps can't be read: {error}; correct it",
+            id.map_or_else(|| "?".to_owned(), |id| id.to_string())
+        ),
+    }
+}
+
+fn adopted(step: &NewStep, id: i64, test_run_id: i64) -> Step {
+    Step {
+        id,
+        test_run_id,
+        name: step.name.clone(),
+        namespace: step.namespace.clone(),
+        k6_test_name: step.k6_test_name.clone(),
+        created_at: step.created_at,
+        version: 0,
+        record: model::StepRecord {
+            k6_uid: Some(step.k6_uid.clone()),
+            ..model::StepRecord::new()
+        },
+    }
+}
+
+fn next_position(position: StreamPosition, append: &Append) -> StreamPosition {
+    let (cursor_ts, cursor_seen) = match append.cursor {
+        Some((ts, seen)) => (Some(ts), seen),
+        None => (position.cursor_ts, position.cursor_seen),
+    };
+    StreamPosition {
+        cursor_ts,
+        cursor_seen,
+        lines: position.lines + append.chunk.as_ref().map_or(0, |chunk| chunk.lines),
+        gaps: position.gaps + i64::from(append.gap.is_some()),
+    }
+}

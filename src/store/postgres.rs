@@ -1,0 +1,99 @@
+//! PostgreSQL 13 or newer: statements. Every statement has its twin in `sqlite`.
+
+use super::sql::{self, Sql};
+
+pub(super) const SQL: Sql = Sql {
+    begin: "BEGIN",
+    // Any number will do, as long as it is always the same.
+    lock_adoption: "SELECT pg_advisory_xact_lock(7304871659123)",
+    active_steps: "
+        SELECT row_to_json(step)::text FROM (
+            SELECT id, test_run_id, name, coalesce(nullif(namespace, ''), $2) AS namespace, k6_test_name, created_at,
+                   version, k6_uid, parallelism, stage, status, reason, message, started_at, finished_at
+            FROM test_run_steps
+            WHERE id IN (
+                SELECT id FROM test_run_steps WHERE status IN ('pending', 'initializing', 'running', 'finishing')
+                UNION SELECT step_id FROM log_streams WHERE NOT complete
+            ) AND ($1::json IS NULL
+                   OR coalesce(nullif(namespace, ''), $2) IN (SELECT json_array_elements_text($1::json)))
+            ORDER BY id
+        ) step",
+    claimed: "
+        SELECT json_build_object('k6_uid', k6_uid, 'id', id)::text FROM test_run_steps
+        WHERE k6_uid IN (SELECT json_array_elements_text($1::json))",
+    find_run: sql::FIND_RUN,
+    insert_run: "
+        INSERT INTO test_runs (name, namespace, created_at, updated_at)
+        VALUES ($1, $2, $3::timestamptz, $4::timestamptz) RETURNING id",
+    insert_step: "
+        INSERT INTO test_run_steps (test_run_id, position, name, namespace, k6_test_name, k6_uid, created_at)
+        SELECT $1, (SELECT coalesce(max(position), 0) + 1 FROM test_run_steps WHERE test_run_id = $1),
+               name, namespace, k6_test_name, k6_uid, created_at
+        FROM json_to_record($2::json) AS new(name text, namespace text, k6_test_name text, k6_uid text,
+                                             created_at timestamptz)
+        RETURNING id",
+    streams: "
+        SELECT row_to_json(stream)::text FROM (
+            SELECT id, step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
+                   started_at, finished_at, cursor_ts, cursor_seen, lines, gaps, complete
+            FROM log_streams WHERE step_id IN (SELECT json_array_elements_text($1::json)::bigint) ORDER BY id
+        ) stream",
+    put_streams: "
+        INSERT INTO log_streams (step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
+                                 started_at, finished_at)
+        SELECT step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason, started_at,
+               finished_at
+        FROM json_to_recordset($1::json) AS new(step_id bigint, pod_name text, pod_uid text, container text,
+            role text, restart_count bigint, state text, exit_code bigint, reason text, started_at timestamptz,
+            finished_at timestamptz)
+        ORDER BY pod_uid, container, restart_count
+        ON CONFLICT (pod_uid, container, restart_count) DO UPDATE
+        SET state = excluded.state, exit_code = excluded.exit_code, reason = excluded.reason,
+            started_at = excluded.started_at, finished_at = excluded.finished_at
+        WHERE log_streams.state <> 'terminated'",
+    advance_stream: sql::ADVANCE_STREAM,
+    insert_chunk: sql::INSERT_CHUNK,
+    insert_gap: "
+        INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at)
+        VALUES ($1, $2, $3, $4, $5::timestamptz)",
+    last_chunks: sql::LAST_CHUNKS,
+    lock_runs: "
+        SELECT id FROM test_runs WHERE id IN (SELECT json_array_elements_text($1::json)::bigint)
+        ORDER BY id FOR UPDATE",
+    update_steps: "
+        UPDATE test_run_steps
+        SET k6_uid = new.k6_uid, parallelism = new.parallelism, stage = new.stage, status = new.status,
+            reason = new.reason, message = new.message, started_at = new.started_at, finished_at = new.finished_at,
+            version = test_run_steps.version + 1
+        FROM json_to_recordset($1::json) AS new(id bigint, version bigint, k6_uid text, parallelism bigint, stage text,
+            status text, reason text, message text, started_at timestamptz, finished_at timestamptz)
+        WHERE test_run_steps.id = new.id AND test_run_steps.version = new.version
+        RETURNING json_build_object('id', test_run_steps.id, 'test_run_id', test_run_id)::text",
+    touch_steps: "
+        UPDATE test_run_steps SET synced_at = $2::timestamptz
+        WHERE id IN (SELECT json_array_elements_text($1::json)::bigint)",
+    steps_of_runs: "
+        SELECT json_build_object('test_run_id', test_run_id, 'status', status, 'started_at', started_at,
+            'finished_at', finished_at)::text
+        FROM test_run_steps WHERE test_run_id IN (SELECT json_array_elements_text($1::json)::bigint)",
+    update_runs: "
+        UPDATE test_runs
+        SET status = new.status, started_at = new.started_at, finished_at = new.finished_at,
+            updated_at = $2::timestamptz
+        FROM json_to_recordset($1::json) AS new(id bigint, status text, started_at timestamptz, finished_at timestamptz)
+        WHERE test_runs.id = new.id
+          AND (test_runs.status, test_runs.started_at, test_runs.finished_at)
+              IS DISTINCT FROM (new.status, new.started_at, new.finished_at)",
+    insert_cycle: "
+        INSERT INTO sync_cycles (started_at, duration_ms, \"trigger\", instance, outcome, total, updated, errors,
+                                 logs_updated, log_bytes)
+        SELECT started_at, duration_ms, \"trigger\", instance, outcome, total, updated, errors, logs_updated, log_bytes
+        FROM json_to_record($1::json) AS new(started_at timestamptz, duration_ms bigint, \"trigger\" text,
+            instance text, outcome text, total bigint, updated bigint, errors bigint, logs_updated bigint,
+            log_bytes bigint)
+        RETURNING id",
+    insert_errors: "
+        INSERT INTO sync_errors (cycle_id, step_id, step_name, k6_test_name, error)
+        SELECT $1, step_id, step_name, k6_test_name, error
+        FROM json_to_recordset($2::json) AS new(step_id bigint, step_name text, k6_test_name text, error text)",
+};

@@ -1,0 +1,67 @@
+//! The statements of the store, one set a database.
+//!
+//! Rows come and go as JSON: a query yields one JSON object a row, and a batch is one JSON array. So one code path in
+//! `store` serves both databases, a batch is one statement of constant text, and no value is ever part of a statement.
+//! The keys are the columns' names. Log bodies are the exception: they are bound as they are.
+
+/// The statements. Parameters in order of appearance.
+#[derive(Debug)]
+pub(super) struct Sql {
+    /// Begins a transaction that may write.
+    pub(super) begin: &'static str,
+    /// Keeps other syncs from adopting until the transaction ends.
+    pub(super) lock_adoption: &'static str,
+    /// (namespaces as JSON or null for all, default namespace) → [`super::model::Step`]
+    pub(super) active_steps: &'static str,
+    /// (uids as JSON) → `{"k6_uid", "id"}`
+    pub(super) claimed: &'static str,
+    /// (name, namespace) → id of the newest run of that name
+    pub(super) find_run: &'static str,
+    /// (name, namespace, created_at, updated_at) → id
+    pub(super) insert_run: &'static str,
+    /// (run id, step as JSON) → id
+    pub(super) insert_step: &'static str,
+    /// (step ids as JSON) → [`super::model::Stream`]
+    pub(super) streams: &'static str,
+    /// (facts as JSON): inserts new lives, updates known ones that have not ended
+    pub(super) put_streams: &'static str,
+    /// (id, expected cursor_ts, cursor_seen, lines, gaps; new cursor_ts, cursor_seen; more lines, bytes, replaced, gaps;
+    /// complete): no row if the stream is elsewhere
+    pub(super) advance_stream: &'static str,
+    /// (stream id, first_ts, last_ts, lines, body)
+    pub(super) insert_chunk: &'static str,
+    /// (stream id, after_ts, before_ts, cause, noticed_at)
+    pub(super) insert_gap: &'static str,
+    /// (stream id, how many) → bodies of the last chunks, last first
+    pub(super) last_chunks: &'static str,
+    /// (run ids as JSON): waits until this transaction alone may change these runs' steps
+    pub(super) lock_runs: &'static str,
+    /// (updates as JSON) → `{"id", "test_run_id"}` of those that were still at their version
+    pub(super) update_steps: &'static str,
+    /// (step ids as JSON, synced_at)
+    pub(super) touch_steps: &'static str,
+    /// (run ids as JSON) → `{"test_run_id", "status", "started_at", "finished_at"}` a step
+    pub(super) steps_of_runs: &'static str,
+    /// (runs as JSON, updated_at): changes those that differ
+    pub(super) update_runs: &'static str,
+    /// (cycle as JSON) → id
+    pub(super) insert_cycle: &'static str,
+    /// (cycle id, errors as JSON)
+    pub(super) insert_errors: &'static str,
+}
+
+// What both databases say alike. SQLite knows `$1` too.
+
+pub(super) const FIND_RUN: &str =
+    "SELECT id FROM test_runs WHERE name = $1 AND namespace = $2 ORDER BY id DESC LIMIT 1";
+pub(super) const ADVANCE_STREAM: &str = "
+    UPDATE log_streams
+    SET cursor_ts = $6, cursor_seen = $7, lines = lines + $8, bytes = bytes + $9, replaced = replaced + $10,
+        gaps = gaps + $11, complete = $12
+    WHERE id = $1 AND cursor_ts IS NOT DISTINCT FROM $2 AND cursor_seen = $3 AND lines = $4 AND gaps = $5
+      AND NOT complete";
+pub(super) const INSERT_CHUNK: &str = "
+    INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
+    VALUES ($1, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = $1), $2, $3, $4, $5)";
+pub(super) const LAST_CHUNKS: &str =
+    "SELECT body FROM log_chunks WHERE stream_id = $1 ORDER BY seq DESC LIMIT $2";

@@ -1,0 +1,106 @@
+//! SQLite: connection options and statements. Every statement has its twin in `postgres`.
+
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+
+use super::sql::{self, Sql};
+
+/// Other processes may be writing; each write is short.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How a k6sync database is opened.
+pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    Ok(url
+        .parse::<SqliteConnectOptions>()?
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // In WAL mode a power cut may undo the last commits but never splits one; the next sync reads those lines again.
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_TIMEOUT))
+}
+
+pub(super) const SQL: Sql = Sql {
+    begin: "BEGIN IMMEDIATE",
+    lock_adoption: "SELECT 1",
+    active_steps: "
+        SELECT json_object('id', id, 'test_run_id', test_run_id, 'name', name,
+            'namespace', coalesce(nullif(namespace, ''), $2), 'k6_test_name', k6_test_name, 'created_at', created_at,
+            'version', version, 'k6_uid', k6_uid, 'parallelism', parallelism, 'stage', stage, 'status', status,
+            'reason', reason, 'message', message, 'started_at', started_at, 'finished_at', finished_at)
+        FROM test_run_steps
+        WHERE id IN (
+            SELECT id FROM test_run_steps WHERE status IN ('pending', 'initializing', 'running', 'finishing')
+            UNION SELECT step_id FROM log_streams WHERE NOT complete
+        ) AND ($1 IS NULL OR coalesce(nullif(namespace, ''), $2) IN (SELECT value FROM json_each($1)))
+        ORDER BY id",
+    claimed: "
+        SELECT json_object('k6_uid', k6_uid, 'id', id) FROM test_run_steps
+        WHERE k6_uid IN (SELECT value FROM json_each($1))",
+    find_run: sql::FIND_RUN,
+    insert_run: "
+        INSERT INTO test_runs (name, namespace, created_at, updated_at) VALUES ($1, $2, $3, $4) RETURNING id",
+    insert_step: "
+        INSERT INTO test_run_steps (test_run_id, position, name, namespace, k6_test_name, k6_uid, created_at)
+        SELECT $1, (SELECT coalesce(max(position), 0) + 1 FROM test_run_steps WHERE test_run_id = $1),
+               $2 ->> 'name', $2 ->> 'namespace', $2 ->> 'k6_test_name', $2 ->> 'k6_uid', $2 ->> 'created_at'
+        RETURNING id",
+    streams: "
+        SELECT json_object('id', id, 'step_id', step_id, 'pod_name', pod_name, 'pod_uid', pod_uid,
+            'container', container, 'role', role, 'restart_count', restart_count, 'state', state,
+            'exit_code', exit_code, 'reason', reason, 'started_at', started_at, 'finished_at', finished_at,
+            'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen, 'lines', lines, 'gaps', gaps,
+            'complete', json(iif(complete, 'true', 'false')))
+        FROM log_streams WHERE step_id IN (SELECT value FROM json_each($1)) ORDER BY id",
+    put_streams: "
+        INSERT INTO log_streams (step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
+                                 started_at, finished_at)
+        SELECT value ->> 'step_id', value ->> 'pod_name', value ->> 'pod_uid', value ->> 'container',
+               value ->> 'role', value ->> 'restart_count', value ->> 'state', value ->> 'exit_code',
+               value ->> 'reason', value ->> 'started_at', value ->> 'finished_at'
+        FROM json_each($1) WHERE true
+        ON CONFLICT (pod_uid, container, restart_count) DO UPDATE
+        SET state = excluded.state, exit_code = excluded.exit_code, reason = excluded.reason,
+            started_at = excluded.started_at, finished_at = excluded.finished_at
+        WHERE log_streams.state <> 'terminated'",
+    advance_stream: sql::ADVANCE_STREAM,
+    insert_chunk: sql::INSERT_CHUNK,
+    insert_gap: "
+        INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at) VALUES ($1, $2, $3, $4, $5)",
+    last_chunks: sql::LAST_CHUNKS,
+    // BEGIN IMMEDIATE is the lock.
+    lock_runs: "SELECT id FROM test_runs WHERE id IN (SELECT value FROM json_each($1))",
+    update_steps: "
+        UPDATE test_run_steps
+        SET k6_uid = new.value ->> 'k6_uid', parallelism = new.value ->> 'parallelism', stage = new.value ->> 'stage',
+            status = new.value ->> 'status', reason = new.value ->> 'reason', message = new.value ->> 'message',
+            started_at = new.value ->> 'started_at', finished_at = new.value ->> 'finished_at', version = version + 1
+        FROM json_each($1) AS new
+        WHERE test_run_steps.id = new.value ->> 'id' AND version = new.value ->> 'version'
+        RETURNING json_object('id', test_run_steps.id, 'test_run_id', test_run_id)",
+    touch_steps: "
+        UPDATE test_run_steps SET synced_at = $2 WHERE id IN (SELECT value FROM json_each($1))",
+    steps_of_runs: "
+        SELECT json_object('test_run_id', test_run_id, 'status', status, 'started_at', started_at,
+            'finished_at', finished_at)
+        FROM test_run_steps WHERE test_run_id IN (SELECT value FROM json_each($1))",
+    update_runs: "
+        UPDATE test_runs
+        SET status = new.value ->> 'status', started_at = new.value ->> 'started_at',
+            finished_at = new.value ->> 'finished_at', updated_at = $2
+        FROM json_each($1) AS new
+        WHERE test_runs.id = new.value ->> 'id'
+          AND (status IS NOT new.value ->> 'status' OR started_at IS NOT new.value ->> 'started_at'
+               OR finished_at IS NOT new.value ->> 'finished_at')",
+    insert_cycle: "
+        INSERT INTO sync_cycles (started_at, duration_ms, \"trigger\", instance, outcome, total, updated, errors,
+                                 logs_updated, log_bytes)
+        SELECT $1 ->> 'started_at', $1 ->> 'duration_ms', $1 ->> 'trigger', $1 ->> 'instance', $1 ->> 'outcome',
+               $1 ->> 'total', $1 ->> 'updated', $1 ->> 'errors', $1 ->> 'logs_updated', $1 ->> 'log_bytes'
+        RETURNING id",
+    insert_errors: "
+        INSERT INTO sync_errors (cycle_id, step_id, step_name, k6_test_name, error)
+        SELECT $1, value ->> 'step_id', value ->> 'step_name', value ->> 'k6_test_name', value ->> 'error'
+        FROM json_each($2)",
+};
