@@ -1,0 +1,178 @@
+//! LISTs in pages. An item that can't be decoded is set aside with what is wrong with it, and does not hide the others.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::call::Call;
+use super::error::ClusterError;
+use super::{Cluster, Namespaces};
+
+/// Objects a page: small enough for one answer, large enough that 10,000 pods are 20 requests.
+const PAGE_SIZE: &str = "500";
+
+/// What a LIST gave.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// The objects.
+    pub items: Vec<T>,
+    /// Those that could not be understood.
+    pub malformed: Vec<Malformed>,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            malformed: Vec::new(),
+        }
+    }
+}
+
+/// An object that could not be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// `metadata.namespace`, as far as it can be read.
+    pub namespace: String,
+    /// `metadata.name`, as far as it can be read.
+    pub name: String,
+    /// The TestRun that it is or belongs to, by the label `k6_cr` or its own name.
+    pub test_run: String,
+    /// Which field, and what is wrong with it.
+    pub problem: String,
+}
+
+/// What to list.
+pub(super) struct Resource {
+    pub(super) group: &'static str,
+    /// Path up to `/namespaces`.
+    pub(super) prefix: &'static str,
+    pub(super) plural: &'static str,
+    pub(super) label_selector: Option<&'static str>,
+}
+
+impl Cluster {
+    /// All objects of `resource` in `namespaces`, in the order of the answers.
+    ///
+    /// `Raw` is what is used of an object, as it stands in JSON; `convert` makes it ours.
+    pub(super) async fn list<Raw: DeserializeOwned, T>(
+        &self,
+        resource: &Resource,
+        namespaces: &Namespaces,
+        convert: impl Fn(Raw) -> Result<T, String>,
+    ) -> Result<Listed<T>, ClusterError> {
+        let mut listed = Listed::default();
+        match namespaces {
+            Namespaces::All => self.list_in(resource, None, &convert, &mut listed).await?,
+            Namespaces::Only(names) => {
+                for name in names {
+                    self.list_in(resource, Some(name), &convert, &mut listed)
+                        .await?;
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn list_in<Raw: DeserializeOwned, T>(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        convert: &impl Fn(Raw) -> Result<T, String>,
+        listed: &mut Listed<T>,
+    ) -> Result<(), ClusterError> {
+        let call = Call {
+            verb: "list",
+            group: resource.group,
+            resource: resource.plural,
+            namespace: namespace.map(str::to_owned),
+            name: None,
+        };
+        let path = match namespace {
+            Some(namespace) => format!(
+                "{}/namespaces/{namespace}/{}",
+                resource.prefix, resource.plural
+            ),
+            None => format!("{}/{}", resource.prefix, resource.plural),
+        };
+        let mut next_page: Option<String> = None;
+        loop {
+            let mut query = vec![("limit", PAGE_SIZE)];
+            query.extend(
+                resource
+                    .label_selector
+                    .map(|selector| ("labelSelector", selector)),
+            );
+            query.extend(next_page.as_deref().map(|token| ("continue", token)));
+            let body = match self.get(&call, &path, &query).await {
+                Ok(body) => body,
+                // The list took so long that its snapshot is gone; the rest comes from a newer one (FACT 12).
+                Err(ClusterError::Rejected {
+                    code: 410,
+                    next_page: Some(token),
+                    ..
+                }) if next_page.is_some() => {
+                    next_page = Some(token);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let page: Page<'_> =
+                serde_json::from_slice(&body).map_err(|error| ClusterError::Malformed {
+                    call: call.clone(),
+                    problem: error.to_string(),
+                })?;
+            for item in page.items {
+                match decode(item).and_then(convert) {
+                    Ok(item) => listed.items.push(item),
+                    Err(problem) => listed.malformed.push(malformed(item, problem)),
+                }
+            }
+            next_page = page.metadata.next_page.filter(|token| !token.is_empty());
+            if next_page.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(default)]
+    metadata: PageMetadata,
+    #[serde(borrow)]
+    items: Vec<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct PageMetadata {
+    #[serde(rename = "continue")]
+    next_page: Option<String>,
+}
+
+/// The problem names the field, such as `status.stage: invalid type: integer `5`, expected a string`.
+fn decode<T: DeserializeOwned>(item: &RawValue) -> Result<T, String> {
+    let mut deserializer = serde_json::Deserializer::from_str(item.get());
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let problem = error.into_inner().to_string();
+        // The position is one within a page that nobody sees.
+        let problem = problem.split(" at line ").next().unwrap_or_default();
+        format!("{path}: {problem}")
+    })
+}
+
+fn malformed(item: &RawValue, problem: String) -> Malformed {
+    let item: serde_json::Value = serde_json::from_str(item.get()).unwrap_or_default();
+    let metadata = &item["metadata"];
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+    let name = text(&metadata["name"]);
+    Malformed {
+        namespace: text(&metadata["namespace"]),
+        test_run: metadata["labels"]["k6_cr"]
+            .as_str()
+            .map_or_else(|| name.clone(), str::to_owned),
+        name,
+        problem,
+    }
+}

@@ -1,0 +1,102 @@
+//! Container logs (FACTS 1–10), as a stream of bytes: no log is ever held in memory.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use kube::client::Body;
+use tokio::time::timeout;
+
+use super::Cluster;
+use super::call::Call;
+use super::error::{ClusterError, chain};
+
+/// Which log to read, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions<'a> {
+    /// The pod's namespace.
+    pub namespace: &'a str,
+    /// The pod's name.
+    pub pod: &'a str,
+    /// The container's name.
+    pub container: &'a str,
+    /// The life before the present one (FACT 9).
+    pub previous: bool,
+    /// Only lines from this whole second on, seconds since 1970 (FACT 2); `None`: all that there is.
+    pub since_second: Option<i64>,
+}
+
+/// A log as it comes in, each line with its time.
+pub struct LogStream {
+    cluster: Cluster,
+    call: Call,
+    body: Body,
+}
+
+impl Cluster {
+    /// Begins to read a log.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotFound`]: the pod is gone. [`ClusterError::Rejected`] with code 400: the container has not
+    /// started, or has no such life (FACT 10).
+    pub async fn log(&self, options: &LogOptions<'_>) -> Result<LogStream, ClusterError> {
+        let LogOptions {
+            namespace,
+            pod,
+            container,
+            ..
+        } = options;
+        let call = Call {
+            verb: "get",
+            group: "",
+            resource: "pods/log",
+            namespace: Some((*namespace).to_owned()),
+            name: Some(format!("{pod}/{container}")),
+        };
+        let since = options
+            .since_second
+            .and_then(|second| Timestamp::from_second(second).ok())
+            .map(|time| time.to_string());
+        let mut query = vec![("container", *container), ("timestamps", "true")];
+        query.extend(since.as_deref().map(|since| ("sinceTime", since)));
+        if options.previous {
+            query.push(("previous", "true"));
+        }
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
+        let response = self.get_stream(&call, &path, &query).await?;
+        Ok(LogStream {
+            cluster: self.clone(),
+            call,
+            body: response.into_body(),
+        })
+    }
+}
+
+impl LogStream {
+    /// The next bytes; `None` at the log's end.
+    ///
+    /// # Errors
+    /// [`ClusterError::BrokenOff`] or [`ClusterError::Timeout`]: what came so far is good, the rest is not known.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClusterError> {
+        loop {
+            let limit = self.cluster.time_limit();
+            let frame = timeout(limit, self.body.frame())
+                .await
+                .map_err(|_| self.cluster.timed_out(&self.call, limit))?;
+            match frame {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    // Anything but data is trailers, which say nothing here.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(error)) => {
+                    return Err(ClusterError::BrokenOff {
+                        call: self.call.clone(),
+                        problem: chain(&error),
+                    });
+                }
+            }
+        }
+    }
+}

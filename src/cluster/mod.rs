@@ -1,0 +1,111 @@
+//! Everything that talks to Kubernetes. The cycle calls it; it knows nothing of SQL and decides nothing.
+//!
+//! Answers are decoded by small types of our own that take only what is used; an object that can't be understood is
+//! told apart from the others, and never hides them.
+
+mod call;
+mod config_maps;
+mod error;
+mod list;
+mod logs;
+mod pods;
+mod request;
+mod test_runs;
+
+use std::time::Duration;
+
+use kube::config::KubeConfigOptions;
+use tokio::time::Instant;
+
+pub use self::call::Call;
+pub use self::error::ClusterError;
+pub use self::list::{Listed, Malformed};
+pub use self::logs::{LogOptions, LogStream};
+pub use self::pods::{Container, ContainerKind, ContainerState, Job, Pod, Terminated};
+pub use self::test_runs::{
+    GROUP, KIND, PLURAL, Stage, TestRun, VERSION, custom_resource_definition,
+};
+
+/// A connection to one cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    client: kube::Client,
+    /// For messages.
+    url: String,
+    request_timeout: Duration,
+    /// No request goes on after this.
+    deadline: Option<Instant>,
+}
+
+/// Which objects to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namespaces {
+    /// All that there are.
+    All,
+    /// These.
+    Only(Vec<String>),
+}
+
+impl Cluster {
+    /// Finds the cluster as kubectl does: kubeconfig first, then the pod's service account.
+    ///
+    /// `request_timeout` bounds each request, and each pause within a log.
+    ///
+    /// # Errors
+    /// [`ClusterError::Config`]
+    pub async fn connect(
+        context: Option<&str>,
+        request_timeout: Duration,
+    ) -> Result<Self, ClusterError> {
+        let mut config = match context {
+            Some(context) => kube::Config::from_kubeconfig(&KubeConfigOptions {
+                context: Some(context.to_owned()),
+                ..KubeConfigOptions::default()
+            })
+            .await
+            .map_err(|error| {
+                ClusterError::Config(format!(
+                    "context `{context}`: {}; `kubectl config get-contexts` lists them",
+                    error::chain(&error)
+                ))
+            })?,
+            None => kube::Config::infer().await.map_err(|error| {
+                ClusterError::Config(format!(
+                    "{}; set KUBECONFIG to a kubeconfig file, or run in a pod with a service account",
+                    error::chain(&error)
+                ))
+            })?,
+        };
+        // We retry ourselves, within the cycle's deadline.
+        config.default_retry = false;
+        config.connect_timeout = Some(request_timeout);
+        let url = config.cluster_url.to_string();
+        let client = kube::Client::try_from(config)
+            .map_err(|error| ClusterError::Config(error::chain(&error)))?;
+        Ok(Self {
+            client,
+            url: url.trim_end_matches('/').to_owned(),
+            request_timeout,
+            deadline: None,
+        })
+    }
+
+    /// The same cluster, for requests that must be done by `deadline`.
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self {
+            deadline: Some(deadline),
+            ..self.clone()
+        }
+    }
+
+    /// The namespace that the kubeconfig or the service account names.
+    pub fn default_namespace(&self) -> &str {
+        self.client.default_namespace()
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cluster({})", self.url)
+    }
+}

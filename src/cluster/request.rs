@@ -1,0 +1,229 @@
+//! Sending a request: its time limit, what is tried again, and what an answer that is not a success means.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use kube::client::Body;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout};
+use url::form_urlencoded;
+
+use super::Cluster;
+use super::call::Call;
+use super::error::{ClusterError, chain};
+use crate::retry::{Policy, Retry, retry};
+
+/// Failed requests are tried again like this, and never beyond the cycle's deadline.
+const RETRIES: Policy = Policy {
+    first_pause: Duration::from_millis(200),
+    longest_pause: Duration::from_secs(5),
+    total: Duration::from_secs(30),
+};
+
+/// No error body that we read is longer.
+const ERROR_BODY_BYTES: usize = 64 * 1024;
+
+impl Cluster {
+    /// GETs `path` with `query` and returns the whole body; for objects and pages of lists.
+    pub(super) async fn get(
+        &self,
+        call: &Call,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Bytes, ClusterError> {
+        let uri = uri(path, query);
+        self.retrying(|| async {
+            let limit = self.time_limit();
+            let whole = async {
+                let response = self.answer(call, &uri).await?;
+                match response.into_body().collect().await {
+                    Ok(body) => Ok(body.to_bytes()),
+                    Err(error) => Err(ClusterError::BrokenOff {
+                        call: call.clone(),
+                        problem: chain(&error),
+                    }),
+                }
+            };
+            timeout(limit, whole)
+                .await
+                .unwrap_or_else(|_| Err(self.timed_out(call, limit)))
+        })
+        .await
+    }
+
+    /// GETs `path` with `query` and returns the body as it comes in; for logs.
+    pub(super) async fn get_stream(
+        &self,
+        call: &Call,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Response<Body>, ClusterError> {
+        let uri = uri(path, query);
+        self.retrying(|| async {
+            let limit = self.time_limit();
+            timeout(limit, self.answer(call, &uri))
+                .await
+                .unwrap_or_else(|_| Err(self.timed_out(call, limit)))
+        })
+        .await
+    }
+
+    /// How long the next request, or the next pause in a body, may take.
+    pub(super) fn time_limit(&self) -> Duration {
+        match self.deadline {
+            Some(deadline) => self
+                .request_timeout
+                .min(deadline.saturating_duration_since(Instant::now())),
+            None => self.request_timeout,
+        }
+    }
+
+    pub(super) fn timed_out(&self, call: &Call, after: Duration) -> ClusterError {
+        ClusterError::Timeout {
+            call: call.clone(),
+            url: self.url.clone(),
+            after,
+        }
+    }
+
+    async fn retrying<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, ClusterError>
+    where
+        F: Future<Output = Result<T, ClusterError>>,
+    {
+        let give_up = Instant::now() + RETRIES.total;
+        let give_up = self
+            .deadline
+            .map_or(give_up, |deadline| deadline.min(give_up));
+        let policy = Policy {
+            total: give_up.saturating_duration_since(Instant::now()),
+            ..RETRIES
+        };
+        retry(policy, attempt, |error| {
+            let verdict = judge(error);
+            match verdict {
+                Retry::After(pause) if Instant::now() + pause >= give_up => Retry::No,
+                _ => {
+                    if verdict != Retry::No {
+                        tracing::debug!(%error, "trying again");
+                    }
+                    verdict
+                }
+            }
+        })
+        .await
+    }
+
+    /// One attempt: the answer, if it is a success.
+    async fn answer(&self, call: &Call, uri: &str) -> Result<Response<Body>, ClusterError> {
+        let request =
+            Request::get(uri)
+                .body(Body::empty())
+                .map_err(|error| ClusterError::Malformed {
+                    call: call.clone(),
+                    problem: format!("{uri} is no request: {error}"),
+                })?;
+        let response = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| self.no_answer(call, &error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.refusal(call, response).await)
+    }
+
+    fn no_answer(&self, call: &Call, error: &kube::Error) -> ClusterError {
+        let problem = match error {
+            kube::Error::Auth(error) => {
+                return ClusterError::Config(format!(
+                    "the kubeconfig's login failed: {}",
+                    chain(error)
+                ));
+            }
+            kube::Error::Service(error) => chain(&**error),
+            other => chain(other),
+        };
+        ClusterError::Unreachable {
+            call: call.clone(),
+            url: self.url.clone(),
+            problem,
+        }
+    }
+
+    async fn refusal(&self, call: &Call, response: Response<Body>) -> ClusterError {
+        let code = response.status();
+        let retry_after = response
+            .headers()
+            .get(http::header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            .map(Duration::from_secs);
+        let body = Limited::new(response.into_body(), ERROR_BODY_BYTES)
+            .collect()
+            .await
+            .map(|body| body.to_bytes())
+            .unwrap_or_default();
+        let status: Option<Status> = serde_json::from_slice(&body).ok();
+        let is_status = status.is_some();
+        let status = status.unwrap_or_else(|| Status {
+            message: String::from_utf8_lossy(&body).trim().to_owned(),
+            metadata: StatusMetadata::default(),
+        });
+        let (call, url, message) = (call.clone(), self.url.clone(), status.message);
+        match code {
+            StatusCode::UNAUTHORIZED => ClusterError::Unauthorized { call, url, message },
+            StatusCode::FORBIDDEN => ClusterError::Forbidden { call, message },
+            // FACT 15: plain text says that the resource is unknown, a Status that the object is.
+            StatusCode::NOT_FOUND if !is_status => ClusterError::NotInstalled { call, url },
+            StatusCode::NOT_FOUND => ClusterError::NotFound { call, message },
+            _ => ClusterError::Rejected {
+                call,
+                code: code.as_u16(),
+                message,
+                retry_after,
+                next_page: status.metadata.next_page,
+            },
+        }
+    }
+}
+
+/// What is used of a Status object.
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    metadata: StatusMetadata,
+}
+
+#[derive(Default, Deserialize)]
+struct StatusMetadata {
+    #[serde(rename = "continue")]
+    next_page: Option<String>,
+}
+
+fn judge(error: &ClusterError) -> Retry {
+    match error {
+        ClusterError::Rejected {
+            code, retry_after, ..
+        } if *code == 429 || *code >= 500 => retry_after.map_or(Retry::Yes, Retry::After),
+        // A certificate that is wrong now will be wrong in a second.
+        ClusterError::Unreachable { problem, .. } if problem.contains("certificate") => Retry::No,
+        ClusterError::Unreachable { .. }
+        | ClusterError::Timeout { .. }
+        | ClusterError::BrokenOff { .. } => Retry::Yes,
+        _ => Retry::No,
+    }
+}
+
+fn uri(path: &str, query: &[(&str, &str)]) -> String {
+    if query.is_empty() {
+        return path.to_owned();
+    }
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(query)
+        .finish();
+    format!("{path}?{query}")
+}

@@ -1,0 +1,222 @@
+//! TestRuns, k6-operator's resource (FACT 16): only the fields that are used.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::list::{Listed, Resource};
+use super::{Cluster, ClusterError, Namespaces};
+
+/// The API group of TestRuns.
+pub const GROUP: &str = "k6.io";
+/// Its version.
+pub const VERSION: &str = "v1alpha1";
+/// The kind.
+pub const KIND: &str = "TestRun";
+/// The resource.
+pub const PLURAL: &str = "testruns";
+
+/// A TestRun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestRun {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.uid`: tells a TestRun from the next of the same name (FACT 21).
+    pub uid: String,
+    /// `metadata.creationTimestamp`
+    pub created_at: Timestamp,
+    /// `metadata.labels`
+    pub labels: BTreeMap<String, String>,
+    /// `spec.parallelism`: how many runners.
+    pub parallelism: Option<i64>,
+    /// `status.stage`
+    pub stage: Stage,
+    /// Condition `CloudTestRunAborted` (FACT 20).
+    pub cloud_aborted: bool,
+}
+
+/// How far k6-operator is with a TestRun (FACT 16).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Not looked at yet: the stage is empty.
+    New,
+    /// `initialization`
+    Initialization,
+    /// `initialized`
+    Initialized,
+    /// `created`
+    Created,
+    /// `started`
+    Started,
+    /// `stopped`
+    Stopped,
+    /// `finished`: all runner Jobs ended, not: they passed.
+    Finished,
+    /// `error`: invalid arguments, or the initializer failed.
+    Error,
+    /// A word of a newer k6-operator.
+    Unknown(String),
+}
+
+impl Stage {
+    const WORDS: [(&'static str, Self); 8] = [
+        ("", Self::New),
+        ("initialization", Self::Initialization),
+        ("initialized", Self::Initialized),
+        ("created", Self::Created),
+        ("started", Self::Started),
+        ("stopped", Self::Stopped),
+        ("finished", Self::Finished),
+        ("error", Self::Error),
+    ];
+
+    /// k6-operator's word.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Unknown(word) => word,
+            known => Self::WORDS
+                .iter()
+                .find(|(_, stage)| stage == known)
+                .map_or("", |(word, _)| word),
+        }
+    }
+}
+
+impl From<String> for Stage {
+    fn from(word: String) -> Self {
+        match Self::WORDS.into_iter().find(|(known, _)| *known == word) {
+            Some((_, stage)) => stage,
+            None => Self::Unknown(word),
+        }
+    }
+}
+
+impl Cluster {
+    /// The TestRuns of `namespaces`.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; a missing CRD is [`ClusterError::NotInstalled`].
+    pub async fn test_runs(
+        &self,
+        namespaces: &Namespaces,
+    ) -> Result<Listed<TestRun>, ClusterError> {
+        let resource = Resource {
+            group: GROUP,
+            prefix: "/apis/k6.io/v1alpha1",
+            plural: PLURAL,
+            label_selector: None,
+        };
+        self.list(&resource, namespaces, test_run).await
+    }
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    metadata: RawMetadata,
+    #[serde(default)]
+    spec: RawSpec,
+    #[serde(default)]
+    status: RawStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawMetadata {
+    name: String,
+    namespace: String,
+    uid: String,
+    creation_timestamp: Timestamp,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Default, Deserialize)]
+struct RawSpec {
+    parallelism: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+struct RawStatus {
+    stage: Option<String>,
+    conditions: Option<Vec<RawCondition>>,
+}
+
+#[derive(Deserialize)]
+struct RawCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "the signature that `list` wants")]
+fn test_run(raw: Raw) -> Result<TestRun, String> {
+    let conditions = raw.status.conditions.unwrap_or_default();
+    Ok(TestRun {
+        namespace: raw.metadata.namespace,
+        name: raw.metadata.name,
+        uid: raw.metadata.uid,
+        created_at: raw.metadata.creation_timestamp,
+        labels: raw.metadata.labels.unwrap_or_default(),
+        parallelism: raw.spec.parallelism,
+        stage: Stage::from(raw.status.stage.unwrap_or_default()),
+        cloud_aborted: conditions
+            .iter()
+            .any(|condition| condition.kind == "CloudTestRunAborted" && condition.status == "True"),
+    })
+}
+
+/// A CustomResourceDefinition that has the fields of [`TestRun`] and lets all others be; for API servers without
+/// k6-operator, which brings its own.
+pub fn custom_resource_definition() -> serde_json::Value {
+    let stages: Vec<&str> = Stage::WORDS.iter().map(|(word, _)| *word).collect();
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{PLURAL}.{GROUP}")},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {"kind": KIND, "listKind": "TestRunList", "plural": PLURAL, "singular": "testrun"},
+            "versions": [{
+                "name": VERSION,
+                "served": true,
+                "storage": true,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "properties": {
+                        "spec": {
+                            "type": "object",
+                            "x-kubernetes-preserve-unknown-fields": true,
+                            "properties": {"parallelism": {"type": "integer", "format": "int32"}},
+                        },
+                        "status": {
+                            "type": "object",
+                            "x-kubernetes-preserve-unknown-fields": true,
+                            "properties": {"stage": {"type": "string", "enum": stages}},
+                        },
+                    },
+                }},
+            }],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_read_back_as_themselves() {
+        for (word, stage) in Stage::WORDS {
+            assert_eq!(Stage::from(word.to_owned()), stage);
+            assert_eq!(stage.as_str(), word);
+        }
+        let newer = Stage::from("paused".to_owned());
+        assert_eq!(newer, Stage::Unknown("paused".to_owned()));
+        assert_eq!(newer.as_str(), "paused");
+    }
+}
