@@ -4,5 +4,6 @@
 //! A binary; the library exists for it, for the tests and for the benchmarks. See the README.
 
 pub mod cluster;
+pub mod cycle;
 pub mod retry;
 pub mod store;

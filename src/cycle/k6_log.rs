@@ -1,0 +1,120 @@
+//! The last error in a k6 log, as a sentence for a step's message. Pure.
+//!
+//! k6 writes logfmt (`time="…" level=error msg="…" source=…`) or, with `--log-format json`, one JSON object a line; its
+//! messages are Go-quoted in the first case.
+
+use serde::Deserialize;
+
+/// Longer messages are cut: it is a summary, the log itself is in the database.
+const MESSAGE_CHARS: usize = 1_000;
+
+/// The message of the last line of level error or worse, on one line; `None`: there is none.
+pub fn last_error(log: &str) -> Option<String> {
+    log.lines().rev().find_map(error_of)
+}
+
+fn error_of(line: &str) -> Option<String> {
+    let message = match line.starts_with('{') {
+        true => json_error(line)?,
+        false => logfmt_error(line)?,
+    };
+    let words: Vec<&str> = message.split_whitespace().collect();
+    if words.is_empty() {
+        return None;
+    }
+    Some(words.join(" ").chars().take(MESSAGE_CHARS).collect())
+}
+
+fn is_error(level: &str) -> bool {
+    matches!(level, "error" | "fatal" | "panic")
+}
+
+fn json_error(line: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Line {
+        level: String,
+        msg: String,
+    }
+    let line: Line = serde_json::from_str(line).ok()?;
+    is_error(&line.level).then_some(line.msg)
+}
+
+fn logfmt_error(line: &str) -> Option<String> {
+    // Cheap first: most lines are not errors.
+    let (_, level) = line.split_once("level=")?;
+    if !is_error(level.split(' ').next()?) {
+        return None;
+    }
+    let (_, value) = level.split_once(" msg=")?;
+    match value.strip_prefix('"') {
+        Some(quoted) => unquote(quoted),
+        None => Some(value.split(' ').next()?.to_owned()),
+    }
+}
+
+/// Reads a Go string literal up to its closing quote; `None` if there is none.
+fn unquote(quoted: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut chars = quoted.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some(text),
+            '\\' => match chars.next()? {
+                'n' => text.push('\n'),
+                't' => text.push('\t'),
+                'r' => text.push('\r'),
+                'x' => text.push(code_point(&mut chars, 2)?),
+                'u' => text.push(code_point(&mut chars, 4)?),
+                'U' => text.push(code_point(&mut chars, 8)?),
+                other => text.push(other),
+            },
+            other => text.push(other),
+        }
+    }
+}
+
+fn code_point(chars: &mut std::str::Chars<'_>, digits: usize) -> Option<char> {
+    let hex: String = chars.take(digits).collect();
+    let code = u32::from_str_radix(&hex, 16).ok()?;
+    Some(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_last_error() {
+        for (log, expected) in [
+            (
+                r#"time="2026-11-23T04:39:41Z" level=error msg="Error: setup exploded: cannot reach auth service\n\tat setup (file:///test/throws.js:2:33(3))\n" hint="script exception" source=stacktrace"#,
+                Some(
+                    "Error: setup exploded: cannot reach auth service at setup (file:///test/throws.js:2:33(3))",
+                ),
+            ),
+            (
+                "level=error msg=\"first\"\nlevel=error msg=\"second \\\"quoted\\\" \\u00e9\"\nlevel=info msg=\"later\"\n",
+                Some("second \"quoted\" é"),
+            ),
+            ("time=x level=fatal msg=word other=1", Some("word")),
+            (
+                r#"{"level":"error","msg":"in JSON","time":"2026-11-23T04:39:41Z"}"#,
+                Some("in JSON"),
+            ),
+            (r#"level=warning msg="no error""#, None),
+            (r#"level=error msg="cut off"#, None),
+            (r#"{"level":"info","msg":"level=error"}"#, None),
+            ("plain text", None),
+            ("", None),
+        ] {
+            assert_eq!(last_error(log).as_deref(), expected, "{log}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(log in "(level=error msg=)?[\"\\\\a-zu0-9\n ]{0,80}") {
+            last_error(&log);
+        }
+    }
+}

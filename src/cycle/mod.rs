@@ -1,0 +1,464 @@
+//! The reconciliation cycle: reads what the cluster shows, and makes the database say so.
+//!
+//! `sync-once` and `loop` call [`run`]. It keeps nothing between calls: all state is in the database, so that any number
+//! of cycles may run at once, anywhere, and be killed at any moment.
+
+pub mod adopt;
+pub mod capture;
+pub mod cursor;
+pub mod k6_log;
+pub mod plan;
+pub mod report;
+mod timestamp;
+pub mod verdict;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+pub use self::adopt::{Discovery, RUN_LABEL, STEP_LABEL};
+use self::capture::{Captured, Task, capture};
+use self::plan::{Sight, StepPlan, Todo, plan};
+pub use self::report::{Failure, Outcome, Report};
+use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun};
+use crate::store::model::{
+    CycleError, CycleRecord, Step, StepUpdate, Stream, StreamKey, StreamPosition,
+};
+use crate::store::{StepScope, Store, StoreError};
+
+/// The end of a log that is searched for the last error, in chunks.
+const TAIL_CHUNKS: i64 = 4;
+
+/// How cycles are to be run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where TestRuns are looked for; steps of other namespaces are somebody else's.
+    pub namespaces: Namespaces,
+    /// Of steps whose row names none.
+    pub default_namespace: String,
+    /// Which TestRuns are adopted.
+    pub discovery: Discovery,
+    /// A step whose TestRun has not appeared after this is lost.
+    pub missing_after: SignedDuration,
+    /// A cycle stops after this; the next one goes on.
+    pub deadline: Duration,
+    /// Logs read at a time.
+    pub concurrency: usize,
+    /// Reads everything, writes nothing.
+    pub dry_run: bool,
+    /// `sync-once` or `loop`, for the record.
+    pub trigger: &'static str,
+    /// Who runs it, for the record.
+    pub instance: String,
+}
+
+/// Why a cycle could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Kubernetes.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Performs one full cycle.
+///
+/// # Errors
+/// When the cycle could not be completed: the database or the API server failed as a whole. What was stored until then
+/// is right, and the failure is on record if the database still takes it. Single steps fail alone, in the report.
+pub async fn run(
+    cluster: &Cluster,
+    store: &Store,
+    settings: &Settings,
+) -> Result<Report, RunError> {
+    let begun = Begun::now();
+    tracing::info!(
+        trigger = settings.trigger,
+        "Starting scheduled K6 steps sync"
+    );
+    let outcome = reconcile(cluster, store, settings, &begun).await;
+    store
+        .record_cycle(&record(&outcome, settings, &begun))
+        .await
+        .or_else(|error| match &outcome {
+            // It failed already, and of that we tell.
+            Err(_) => Ok(()),
+            Ok(_) => Err(error),
+        })?;
+    let report = outcome?;
+    tracing::info!(
+        total = report.total,
+        updated = report.updated,
+        errors = report.errors,
+        logs_updated = report.logs_updated,
+        log_bytes = report.log_bytes,
+        duration_ms = report.duration_ms,
+        "K6 steps sync completed"
+    );
+    Ok(report)
+}
+
+/// When a cycle began, on both clocks.
+struct Begun {
+    at: Timestamp,
+    instant: Instant,
+}
+
+impl Begun {
+    fn now() -> Self {
+        Self {
+            at: Timestamp::now(),
+            instant: Instant::now(),
+        }
+    }
+}
+
+async fn reconcile(
+    cluster: &Cluster,
+    store: &Store,
+    settings: &Settings,
+    begun: &Begun,
+) -> Result<Report, RunError> {
+    let deadline = begun.instant + settings.deadline;
+    let cluster = &cluster.until(deadline);
+    let scope = StepScope {
+        namespaces: match &settings.namespaces {
+            Namespaces::All => None,
+            Namespaces::Only(names) => Some(names),
+        },
+        default_namespace: &settings.default_namespace,
+    };
+    let (mut steps, bad_steps) = store.active_steps(&scope).await?;
+    let mut failures: Vec<Failure> = bad_steps
+        .into_iter()
+        .map(|bad| Failure {
+            step: bad.name.unwrap_or_default(),
+            k6_test_name: bad.k6_test_name.unwrap_or_default(),
+            namespace: String::new(),
+            error: bad.error,
+            step_id: bad.id,
+        })
+        .collect();
+
+    let mut test_runs = Listed::default();
+    let mut claimed = HashMap::new();
+    if !steps.is_empty() || settings.discovery != Discovery::Off {
+        test_runs = cluster.test_runs(&settings.namespaces).await?;
+        claimed = claims(store, &steps, &test_runs.items).await?;
+        let new = adopt::unclaimed(&test_runs.items, &claimed, &steps, settings.discovery);
+        steps.extend(store.adopt(&new).await?);
+        failures.extend(unreadable(&test_runs.malformed, &steps));
+    }
+    let mut pods = Listed::default();
+    if !steps.is_empty() {
+        pods = cluster.pods(&settings.namespaces).await?;
+    }
+    let step_ids: Vec<i64> = steps.iter().map(|step| step.id).collect();
+    let streams = store.streams(&step_ids).await?;
+    let total = steps.len();
+    let mut plans = plan(
+        steps,
+        &sight(&test_runs, &pods, &claimed, &streams, settings, begun.at),
+    );
+
+    let streams = note_streams(store, &plans, &step_ids, streams).await?;
+    let captured = capture_logs(
+        cluster, store, settings, &plans, &streams, deadline, begun.at,
+    )
+    .await;
+    for plan in &mut plans {
+        explain(store, plan, &streams).await?;
+    }
+
+    let updates: Vec<StepUpdate> = plans.iter().filter_map(update).collect();
+    let looked_at: Vec<(i64, i64)> = plans
+        .iter()
+        .map(|plan| (plan.step.id, plan.step.test_run_id))
+        .collect();
+    let updated = store
+        .commit_steps(&updates, &looked_at, begun.at, verdict::roll_up)
+        .await?;
+
+    failures.extend(plans.iter().flat_map(|plan| {
+        plan.errors
+            .iter()
+            .map(|error| failure(&plan.step, error.clone()))
+    }));
+    let steps_by_id: HashMap<i64, &Step> = plans.iter().map(|p| (p.step.id, &p.step)).collect();
+    for (step_id, captured) in &captured {
+        if let (Some(error), Some(step)) = (&captured.error, steps_by_id.get(step_id)) {
+            failures.push(failure(step, error.to_string()));
+        }
+    }
+    for failure in &failures {
+        tracing::warn!(
+            step = failure.step,
+            k6_test_name = failure.k6_test_name,
+            namespace = failure.namespace,
+            error = failure.error,
+            "a step could not be synced"
+        );
+    }
+    let with_new_lines: HashSet<i64> = captured
+        .iter()
+        .filter(|(_, captured)| captured.lines > 0)
+        .map(|(step_id, _)| *step_id)
+        .collect();
+    Ok(Report {
+        outcome: Outcome::Completed,
+        total,
+        updated: updated.len(),
+        errors: failures.len(),
+        logs_updated: with_new_lines.len(),
+        log_bytes: captured.iter().map(|(_, captured)| captured.bytes).sum(),
+        duration_ms: begun.instant.elapsed().as_millis(),
+        failures,
+        dry_run: settings.dry_run.then(|| changes(&plans, &captured)),
+    })
+}
+
+fn sight<'a>(
+    test_runs: &'a Listed<TestRun>,
+    pods: &'a Listed<Pod>,
+    claimed: &'a HashMap<String, i64>,
+    streams: &'a [Stream],
+    settings: &Settings,
+    now: Timestamp,
+) -> Sight<'a> {
+    Sight {
+        test_runs: &test_runs.items,
+        bad_test_runs: &test_runs.malformed,
+        pods: &pods.items,
+        bad_pods: &pods.malformed,
+        claimed,
+        streams,
+        now,
+        missing_after: settings.missing_after,
+    }
+}
+
+/// Which steps, active or not, the TestRuns belong to.
+async fn claims(
+    store: &Store,
+    steps: &[Step],
+    test_runs: &[TestRun],
+) -> Result<HashMap<String, i64>, StoreError> {
+    let mut claimed: HashMap<String, i64> = steps
+        .iter()
+        .filter_map(|step| Some((step.record.k6_uid.clone()?, step.id)))
+        .collect();
+    let others: Vec<&str> = test_runs
+        .iter()
+        .map(|run| run.uid.as_str())
+        .filter(|uid| !claimed.contains_key(*uid))
+        .collect();
+    claimed.extend(store.claimed(&others).await?);
+    Ok(claimed)
+}
+
+/// TestRuns that can't be read and are no step's: of the others the plan tells.
+fn unreadable(malformed: &[Malformed], steps: &[Step]) -> Vec<Failure> {
+    malformed
+        .iter()
+        .filter(|bad| {
+            !steps
+                .iter()
+                .any(|step| step.namespace == bad.namespace && step.k6_test_name == bad.name)
+        })
+        .map(|bad| Failure {
+            step: bad.name.clone(),
+            k6_test_name: bad.name.clone(),
+            namespace: bad.namespace.clone(),
+            error: format!(
+                "the TestRun {}/{} can't be read: {}",
+                bad.namespace, bad.name, bad.problem
+            ),
+            step_id: None,
+        })
+        .collect()
+}
+
+/// Notes what is new of the containers, and returns all streams of the steps by their keys.
+async fn note_streams(
+    store: &Store,
+    plans: &[StepPlan],
+    step_ids: &[i64],
+    known: Vec<Stream>,
+) -> Result<HashMap<StreamKey, Stream>, StoreError> {
+    let news: Vec<_> = plans
+        .iter()
+        .flat_map(|plan| &plan.streams)
+        .filter(|stream| stream.is_news)
+        .map(|stream| &stream.facts)
+        .collect();
+    store.put_streams(&news).await?;
+    let known = match news.is_empty() {
+        true => known,
+        false => store.streams(step_ids).await?,
+    };
+    // In a dry run the new ones are only imagined.
+    let imagined = news.iter().zip(1..).map(|(facts, number)| Stream {
+        id: -number,
+        facts: (*facts).clone(),
+        position: StreamPosition::default(),
+        complete: false,
+    });
+    Ok(imagined
+        .chain(known)
+        .map(|stream| (stream.facts.key.clone(), stream))
+        .collect())
+}
+
+/// Brings all logs up to date, as many at a time as the settings say; (step id, what came of it).
+async fn capture_logs(
+    cluster: &Cluster,
+    store: &Store,
+    settings: &Settings,
+    plans: &[StepPlan],
+    streams: &HashMap<StreamKey, Stream>,
+    deadline: Instant,
+    now: Timestamp,
+) -> Vec<(i64, Captured)> {
+    let tasks = plans.iter().flat_map(|plan| {
+        plan.streams.iter().filter_map(|stream| {
+            if stream.todo == Todo::Nothing {
+                return None;
+            }
+            let task = Task {
+                namespace: &plan.step.namespace,
+                stream: streams.get(&stream.facts.key)?.clone(),
+                todo: stream.todo,
+            };
+            Some((plan.step.id, task))
+        })
+    });
+    stream::iter(tasks)
+        .map(|(step_id, task)| async move {
+            (step_id, capture(cluster, store, &task, deadline, now).await)
+        })
+        .buffer_unordered(settings.concurrency)
+        .collect()
+        .await
+}
+
+/// Takes the message of a step that went wrong from the log of the container that is to blame, if it has one.
+async fn explain(
+    store: &Store,
+    plan: &mut StepPlan,
+    streams: &HashMap<StreamKey, Stream>,
+) -> Result<(), StoreError> {
+    let Some(stream) = plan.culprit.as_ref().and_then(|key| streams.get(key)) else {
+        return Ok(());
+    };
+    let tail = store.log_tail(stream.id, TAIL_CHUNKS).await?;
+    if let Some(message) = k6_log::last_error(&tail) {
+        plan.record.message = Some(message);
+    }
+    Ok(())
+}
+
+fn update(plan: &StepPlan) -> Option<StepUpdate> {
+    (plan.record != plan.step.record).then(|| StepUpdate {
+        id: plan.step.id,
+        test_run_id: plan.step.test_run_id,
+        version: plan.step.version,
+        record: plan.record.clone(),
+    })
+}
+
+fn failure(step: &Step, error: String) -> Failure {
+    Failure {
+        step: step.name.clone(),
+        k6_test_name: step.k6_test_name.clone(),
+        namespace: step.namespace.clone(),
+        error,
+        step_id: (step.id > 0).then_some(step.id),
+    }
+}
+
+/// What a dry run would have done, a line each.
+fn changes(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Vec<String> {
+    let mut lines: HashMap<i64, (i64, i64)> = HashMap::new();
+    for (step_id, captured) in captured {
+        let sum = lines.entry(*step_id).or_default();
+        sum.0 += captured.lines;
+        sum.1 += captured.gaps;
+    }
+    let mut changes = Vec::new();
+    for plan in plans {
+        let step = &plan.step;
+        let name = format!("{} ({}/{})", step.name, step.namespace, step.k6_test_name);
+        if step.id < 0 {
+            changes.push(format!("adopt {name}"));
+        }
+        if plan.record.status != step.record.status {
+            changes.push(format!(
+                "set {name} from {} to {}",
+                step.record.status, plan.record.status
+            ));
+        } else if plan.record != step.record {
+            changes.push(format!("update {name}"));
+        }
+        match lines.get(&step.id) {
+            Some((0, 0)) | None => {}
+            Some((lines, 0)) => changes.push(format!("append {lines} log lines to {name}")),
+            Some((lines, gaps)) => {
+                changes.push(format!(
+                    "append {lines} log lines and {gaps} gaps to {name}"
+                ));
+            }
+        }
+    }
+    changes
+}
+
+fn record(outcome: &Result<Report, RunError>, settings: &Settings, begun: &Begun) -> CycleRecord {
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let blank = CycleRecord {
+        started_at: begun.at,
+        duration_ms: i64::try_from(begun.instant.elapsed().as_millis()).unwrap_or(i64::MAX),
+        trigger: settings.trigger.to_owned(),
+        instance: settings.instance.clone(),
+        outcome: String::new(),
+        total: 0,
+        updated: 0,
+        logs_updated: 0,
+        log_bytes: 0,
+        errors: Vec::new(),
+    };
+    match outcome {
+        Ok(report) => CycleRecord {
+            outcome: "completed".to_owned(),
+            total: count(report.total),
+            updated: count(report.updated),
+            logs_updated: count(report.logs_updated),
+            log_bytes: report.log_bytes,
+            errors: report.failures.iter().map(step_error).collect(),
+            ..blank
+        },
+        Err(error) => CycleRecord {
+            outcome: "failed".to_owned(),
+            errors: vec![CycleError {
+                step_id: None,
+                step_name: None,
+                k6_test_name: None,
+                error: error.to_string(),
+            }],
+            ..blank
+        },
+    }
+}
+
+fn step_error(failure: &Failure) -> CycleError {
+    CycleError {
+        step_id: failure.step_id,
+        step_name: Some(failure.step.clone()),
+        k6_test_name: Some(failure.k6_test_name.clone()),
+        error: failure.error.clone(),
+    }
+}

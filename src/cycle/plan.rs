@@ -1,0 +1,580 @@
+//! Steps in the database × what the cluster shows → what to do. Pure: no I/O, and the time is an argument.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::verdict::{self, Evidence, Observed, ObservedState, Verdict};
+use crate::cluster::{
+    Container, ContainerKind, ContainerState, Job, Malformed, Pod, Stage, Terminated, TestRun,
+};
+use crate::store::model::{
+    GapCause, Role, Status, Step, StepRecord, Stream, StreamFacts, StreamKey, StreamState,
+};
+
+/// What the cluster and the database show, all of it taken before anything is decided.
+#[derive(Debug)]
+pub struct Sight<'a> {
+    /// The TestRuns.
+    pub test_runs: &'a [TestRun],
+    /// Those that can't be read.
+    pub bad_test_runs: &'a [Malformed],
+    /// The pods of TestRuns.
+    pub pods: &'a [Pod],
+    /// Those that can't be read.
+    pub bad_pods: &'a [Malformed],
+    /// Which steps TestRuns belong to, by uid.
+    pub claimed: &'a HashMap<String, i64>,
+    /// The log streams of the steps.
+    pub streams: &'a [Stream],
+    /// The time.
+    pub now: Timestamp,
+    /// A step whose TestRun has not appeared after this is lost.
+    pub missing_after: SignedDuration,
+}
+
+/// What to do about one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepPlan {
+    /// The step as it is in the database.
+    pub step: Step,
+    /// What it is to say.
+    pub record: StepRecord,
+    /// The container whose log explains the status better than the record's message.
+    pub culprit: Option<StreamKey>,
+    /// What is wrong with the step.
+    pub errors: Vec<String>,
+    /// Its container lives.
+    pub streams: Vec<StreamPlan>,
+}
+
+/// What to do about one container life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamPlan {
+    /// What the cluster shows of it, or last showed.
+    pub facts: StreamFacts,
+    /// The database does not know these facts yet.
+    pub is_news: bool,
+    /// What to do about its log.
+    pub todo: Todo,
+}
+
+/// What to do about a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Todo {
+    /// Nothing: it has not begun, or its record is complete.
+    Nothing,
+    /// Read on from where it was left off.
+    Read {
+        /// It is the life before the present one (FACT 9).
+        previous: bool,
+        /// The container had ended before now: the log's end is its end.
+        ended: bool,
+    },
+    /// There is no more to come; `Some`: and why lines may be missing.
+    Close(Option<GapCause>),
+}
+
+/// Plans every step.
+pub fn plan(steps: Vec<Step>, sight: &Sight<'_>) -> Vec<StepPlan> {
+    let index = Index::new(&steps, sight);
+    steps
+        .into_iter()
+        .map(|step| plan_step(step, sight, &index))
+        .collect()
+}
+
+/// Look-ups, made once for all steps.
+struct Index<'a> {
+    by_uid: HashMap<&'a str, &'a TestRun>,
+    by_name: HashMap<(&'a str, &'a str), &'a TestRun>,
+    pods: HashMap<(&'a str, &'a str), Vec<&'a Pod>>,
+    /// Which step a pod's streams belong to.
+    pod_owner: HashMap<&'a str, i64>,
+    streams: HashMap<i64, Vec<&'a Stream>>,
+    /// The step that an unpinned TestRun goes to: of several that name it, the oldest.
+    claimant: HashMap<(String, String), i64>,
+}
+
+impl<'a> Index<'a> {
+    fn new(steps: &[Step], sight: &Sight<'a>) -> Self {
+        let mut pods: HashMap<_, Vec<&Pod>> = HashMap::new();
+        for pod in sight.pods {
+            let key = (pod.namespace.as_str(), pod.test_run.as_str());
+            pods.entry(key).or_default().push(pod);
+        }
+        let mut streams: HashMap<_, Vec<&Stream>> = HashMap::new();
+        let mut pod_owner = HashMap::new();
+        for stream in sight.streams {
+            let facts = &stream.facts;
+            streams.entry(facts.step_id).or_default().push(stream);
+            pod_owner.insert(facts.key.pod_uid.as_str(), facts.step_id);
+        }
+        let mut claimant = HashMap::new();
+        for step in steps.iter().filter(|step| step.record.k6_uid.is_none()) {
+            let name = (step.namespace.clone(), step.k6_test_name.clone());
+            claimant.entry(name).or_insert(step.id);
+        }
+        Self {
+            by_uid: sight
+                .test_runs
+                .iter()
+                .map(|run| (run.uid.as_str(), run))
+                .collect(),
+            by_name: sight
+                .test_runs
+                .iter()
+                .map(|run| ((run.namespace.as_str(), run.name.as_str()), run))
+                .collect(),
+            pods,
+            pod_owner,
+            streams,
+            claimant,
+        }
+    }
+
+    fn named(&self, step: &Step) -> Option<&'a TestRun> {
+        self.by_name
+            .get(&(step.namespace.as_str(), step.k6_test_name.as_str()))
+            .copied()
+    }
+
+    /// The step's own TestRun.
+    fn test_run(&self, step: &Step, claimed: &HashMap<String, i64>) -> Option<&'a TestRun> {
+        if let Some(uid) = &step.record.k6_uid {
+            return self.by_uid.get(uid.as_str()).copied();
+        }
+        let name = (step.namespace.clone(), step.k6_test_name.clone());
+        self.named(step).filter(|run| {
+            !claimed.contains_key(&run.uid) && self.claimant.get(&name) == Some(&step.id)
+        })
+    }
+
+    /// The step's own pods: those that it is known to have, and those of its TestRun that are as young as it.
+    /// An older TestRun of the same name may have left pods behind (FACT 21).
+    fn pods(&self, step: &Step, test_run: Option<&TestRun>) -> Vec<&'a Pod> {
+        let named = self.named(step);
+        let is_own = |pod: &Pod| match self.pod_owner.get(pod.uid.as_str()) {
+            Some(owner) => *owner == step.id,
+            None => match (test_run, named) {
+                (Some(test_run), _) => pod.created_at >= test_run.created_at,
+                (None, Some(successor)) => {
+                    step.record.k6_uid.is_some() && pod.created_at < successor.created_at
+                }
+                (None, None) => step.record.k6_uid.is_some(),
+            },
+        };
+        self.pods
+            .get(&(step.namespace.as_str(), step.k6_test_name.as_str()))
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|pod| is_own(pod))
+            .collect()
+    }
+}
+
+fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
+    let test_run = index.test_run(&step, sight.claimed);
+    let pods = index.pods(&step, test_run);
+    let known = index.streams.get(&step.id).map_or(&[][..], Vec::as_slice);
+    let is_of_step =
+        |bad: &&Malformed| bad.namespace == step.namespace && bad.test_run == step.k6_test_name;
+    let bad_test_run = sight
+        .bad_test_runs
+        .iter()
+        .filter(is_of_step)
+        .find(|_| test_run.is_none());
+    let bad_pods: Vec<&Malformed> = sight.bad_pods.iter().filter(is_of_step).collect();
+
+    let mut errors: Vec<String> = bad_pods
+        .iter()
+        .map(|bad| {
+            format!(
+                "the pod {}/{} can't be read: {}",
+                bad.namespace, bad.name, bad.problem
+            )
+        })
+        .collect();
+    let lives: Vec<Life> = pods.iter().flat_map(|pod| lives(pod, step.id)).collect();
+    let streams = plan_streams(&lives, known, &bad_pods);
+    let evidence = evidence(&step, test_run, &pods, &lives, known);
+
+    let verdict = if let Some(bad) = bad_test_run {
+        errors.push(format!(
+            "the TestRun {}/{} can't be read: {}",
+            bad.namespace, bad.name, bad.problem
+        ));
+        None
+    } else if test_run.is_some() {
+        Some(verdict::verdict(&evidence, sight.now))
+    } else if step.record.status.is_final() {
+        None
+    } else {
+        let (verdict, error) = missing(&step, &evidence, index, sight);
+        errors.extend(error);
+        verdict
+    };
+    let culprit = verdict.as_ref().and_then(|verdict| verdict.culprit.clone());
+    StepPlan {
+        record: record(&step, test_run, verdict, &streams, sight.now),
+        step,
+        culprit,
+        errors,
+        streams,
+    }
+}
+
+/// A step without a TestRun: what is wrong, and whether that is its end.
+fn missing(
+    step: &Step,
+    evidence: &Evidence,
+    index: &Index<'_>,
+    sight: &Sight<'_>,
+) -> (Option<Verdict>, Option<String>) {
+    let (namespace, name) = (&step.namespace, &step.k6_test_name);
+    let not_found = format!(
+        "Failed to get K6 test status - 404 not found: there is no TestRun {namespace}/{name}"
+    );
+    if step.record.k6_uid.is_some() {
+        let verdict = verdict::vanished(evidence, namespace, name);
+        let error = (verdict.status == Status::Lost).then(|| match index.named(step) {
+            Some(_) => format!("{not_found} with the uid that this step had; it was made anew"),
+            None => format!("{not_found} any more"),
+        });
+        return (Some(verdict), error);
+    }
+    let error = match index
+        .named(step)
+        .and_then(|run| sight.claimed.get(&run.uid))
+    {
+        Some(other) => {
+            format!("{not_found} for this step: the one of that name belongs to step {other}")
+        }
+        None => not_found,
+    };
+    let lost = sight.now.duration_since(step.created_at) >= sight.missing_after;
+    let verdict = lost.then(|| Verdict {
+        status: Status::Lost,
+        reason: Some("TestRunNotFound".to_owned()),
+        message: Some(format!(
+            "no TestRun {namespace}/{name} has appeared within {:#}",
+            sight.missing_after
+        )),
+        culprit: None,
+    });
+    (verdict, Some(error))
+}
+
+/// The step's new record. A status that is final stays, whatever is seen later; its explanation may improve.
+fn record(
+    step: &Step,
+    test_run: Option<&TestRun>,
+    verdict: Option<Verdict>,
+    streams: &[StreamPlan],
+    now: Timestamp,
+) -> StepRecord {
+    let mut record = step.record.clone();
+    if let Some(test_run) = test_run {
+        record.k6_uid = Some(test_run.uid.clone());
+        record.parallelism = test_run.parallelism.or(record.parallelism);
+        record.stage = Some(test_run.stage.as_str().to_owned());
+    }
+    let was_final = record.status.is_final();
+    if let Some(verdict) = verdict
+        && (!was_final || record.status == verdict.status)
+    {
+        record.status = verdict.status;
+        record.reason = verdict.reason;
+        record.message = verdict.message;
+    }
+    let (started_at, finished_at) = span(streams);
+    record.started_at = started_at.or(record.started_at);
+    if record.status.is_final() {
+        record.finished_at = record.finished_at.or(finished_at).or(Some(now));
+        record.started_at = record.started_at.or_else(|| span_of(streams, |_| true).0);
+    }
+    record
+}
+
+/// From the first runner's start to the last runner's end.
+fn span(streams: &[StreamPlan]) -> (Option<Timestamp>, Option<Timestamp>) {
+    match streams
+        .iter()
+        .any(|stream| stream.facts.role == Role::Runner)
+    {
+        true => span_of(streams, |role| role == Role::Runner),
+        false => (None, span_of(streams, |_| true).1),
+    }
+}
+
+fn span_of(
+    streams: &[StreamPlan],
+    counts: impl Fn(Role) -> bool,
+) -> (Option<Timestamp>, Option<Timestamp>) {
+    let facts = || {
+        streams
+            .iter()
+            .map(|stream| &stream.facts)
+            .filter(|facts| counts(facts.role))
+    };
+    (
+        facts().filter_map(|facts| facts.started_at).min(),
+        facts().filter_map(|facts| facts.finished_at).max(),
+    )
+}
+
+/// One life of a container that a pod shows.
+struct Life {
+    facts: StreamFacts,
+    observed: ObservedState,
+    /// Its log is asked for with `previous`.
+    previous: bool,
+    /// It never ran and never will: its pod is over.
+    stillborn: bool,
+}
+
+/// The lives of a pod's containers whose logs can be asked for: the present one, and the one before it.
+fn lives(pod: &Pod, step_id: i64) -> Vec<Life> {
+    let mut lives = Vec::new();
+    for container in &pod.containers {
+        let life = |restart_count: i64, state: &ContainerState, previous: bool| {
+            life(pod, container, step_id, restart_count, state, previous)
+        };
+        let count = container.restart_count;
+        match (&container.state, &container.last) {
+            // Between two lives (CrashLoopBackOff): the count and the log are still those of the life that ended.
+            (ContainerState::Waiting { .. }, Some(last)) => {
+                lives.push(life(
+                    count,
+                    &ContainerState::Terminated(last.clone()),
+                    false,
+                ));
+            }
+            (state, Some(last)) if count > 0 => {
+                lives.push(life(
+                    count - 1,
+                    &ContainerState::Terminated(last.clone()),
+                    true,
+                ));
+                lives.push(life(count, state, false));
+            }
+            (state, _) => lives.push(life(count, state, false)),
+        }
+    }
+    lives
+}
+
+fn life(
+    pod: &Pod,
+    container: &Container,
+    step_id: i64,
+    restart_count: i64,
+    state: &ContainerState,
+    previous: bool,
+) -> Life {
+    let mut facts = StreamFacts {
+        key: StreamKey {
+            pod_uid: pod.uid.clone(),
+            container: container.name.clone(),
+            restart_count,
+        },
+        step_id,
+        pod_name: pod.name.clone(),
+        role: role(pod.job, container.kind),
+        state: StreamState::Waiting,
+        exit_code: None,
+        reason: None,
+        started_at: None,
+        finished_at: None,
+    };
+    let mut stillborn = false;
+    let observed = match state {
+        ContainerState::Waiting { reason, message } => {
+            facts.reason.clone_from(reason);
+            stillborn = pod.ended;
+            ObservedState::Waiting {
+                reason: reason.clone(),
+                message: message.clone(),
+                since: pod.created_at,
+            }
+        }
+        ContainerState::Running { started_at } => {
+            facts.started_at = *started_at;
+            if pod.ended {
+                // The node is gone or did not report: it runs no more, and nobody knows how it ended.
+                facts.state = StreamState::Terminated;
+                facts.reason.clone_from(&pod.reason);
+                ObservedState::Terminated {
+                    exit_code: None,
+                    reason: pod.reason.clone(),
+                    message: pod.message.clone(),
+                }
+            } else {
+                facts.state = StreamState::Running;
+                ObservedState::Running
+            }
+        }
+        ContainerState::Terminated(terminated) => {
+            let Terminated {
+                exit_code,
+                reason,
+                message,
+                started_at,
+                finished_at,
+            } = terminated;
+            facts.state = StreamState::Terminated;
+            facts.exit_code = Some(*exit_code);
+            facts.started_at = *started_at;
+            facts.finished_at = *finished_at;
+            // Why the pod was ended says more than how the container took it.
+            facts.reason = pod.reason.clone().or_else(|| reason.clone());
+            ObservedState::Terminated {
+                exit_code: Some(*exit_code),
+                reason: facts.reason.clone(),
+                message: pod.message.clone().or_else(|| message.clone()),
+            }
+        }
+    };
+    Life {
+        facts,
+        observed,
+        previous,
+        stillborn,
+    }
+}
+
+fn role(job: Job, kind: ContainerKind) -> Role {
+    match (kind, job) {
+        (ContainerKind::Other, _) | (_, Job::Unknown) => Role::Other,
+        (ContainerKind::Main, Job::Initializer) => Role::Initializer,
+        (ContainerKind::Main, Job::Starter) => Role::Starter,
+        (ContainerKind::Main, Job::Runner) => Role::Runner,
+    }
+}
+
+fn plan_streams(lives: &[Life], known: &[&Stream], bad_pods: &[&Malformed]) -> Vec<StreamPlan> {
+    let by_key: HashMap<&StreamKey, &Stream> = known
+        .iter()
+        .map(|stream| (&stream.facts.key, *stream))
+        .collect();
+    let mut plans: Vec<StreamPlan> = lives
+        .iter()
+        .map(|life| plan_life(life, by_key.get(&life.facts.key).copied()))
+        .collect();
+    let visible: HashSet<&StreamKey> = lives.iter().map(|life| &life.facts.key).collect();
+    let visible_pods: HashSet<&str> = lives
+        .iter()
+        .map(|life| life.facts.key.pod_uid.as_str())
+        .collect();
+    for stream in known {
+        let StreamFacts { key, pod_name, .. } = &stream.facts;
+        let is_hidden = bad_pods.iter().any(|bad| &bad.name == pod_name);
+        if visible.contains(key) {
+            continue;
+        }
+        plans.push(StreamPlan {
+            facts: stream.facts.clone(),
+            is_news: false,
+            todo: match (stream.complete, is_hidden) {
+                (false, false) => {
+                    Todo::Close(Some(match visible_pods.contains(key.pod_uid.as_str()) {
+                        true => GapCause::Restarted,
+                        false => GapCause::Deleted,
+                    }))
+                }
+                _ => Todo::Nothing,
+            },
+        });
+    }
+    plans
+}
+
+fn plan_life(life: &Life, known: Option<&Stream>) -> StreamPlan {
+    let is_complete = known.is_some_and(|stream| stream.complete);
+    let todo = match life.facts.state {
+        _ if is_complete => Todo::Nothing,
+        StreamState::Waiting if life.stillborn => Todo::Close(None),
+        StreamState::Waiting => Todo::Nothing,
+        StreamState::Running => Todo::Read {
+            previous: false,
+            ended: false,
+        },
+        StreamState::Terminated => Todo::Read {
+            previous: life.previous,
+            ended: true,
+        },
+    };
+    StreamPlan {
+        is_news: known.is_none_or(|stream| {
+            stream.facts != life.facts && stream.facts.state != StreamState::Terminated
+        }),
+        facts: life.facts.clone(),
+        todo,
+    }
+}
+
+/// All that speaks for a verdict: what the pods show, and of pods that are gone what the database remembers.
+fn evidence(
+    step: &Step,
+    test_run: Option<&TestRun>,
+    pods: &[&Pod],
+    lives: &[Life],
+    known: &[&Stream],
+) -> Evidence {
+    let mut newest: HashMap<(&str, &str), Observed> = HashMap::new();
+    for stream in known {
+        let facts = &stream.facts;
+        let state = match facts.state {
+            StreamState::Terminated => ObservedState::Terminated {
+                exit_code: facts.exit_code,
+                reason: facts.reason.clone(),
+                message: None,
+            },
+            StreamState::Running | StreamState::Waiting => ObservedState::Vanished,
+        };
+        keep_newest(&mut newest, facts, state);
+    }
+    for life in lives {
+        keep_newest(&mut newest, &life.facts, life.observed.clone());
+    }
+    let mut containers: Vec<Observed> = newest.into_values().collect();
+    containers.sort_by(|a, b| (&a.pod_name, &a.key).cmp(&(&b.pod_name, &b.key)));
+    Evidence {
+        stage: test_run.map_or(Stage::New, |run| run.stage.clone()),
+        cloud_aborted: test_run.is_some_and(|run| run.cloud_aborted),
+        parallelism: test_run
+            .and_then(|run| run.parallelism)
+            .or(step.record.parallelism),
+        containers,
+        unschedulable: pods
+            .iter()
+            .filter_map(|pod| Some((pod.name.clone(), pod.unschedulable.clone()?)))
+            .collect(),
+    }
+}
+
+fn keep_newest<'a>(
+    newest: &mut HashMap<(&'a str, &'a str), Observed>,
+    facts: &'a StreamFacts,
+    state: ObservedState,
+) {
+    let place = (facts.key.pod_uid.as_str(), facts.key.container.as_str());
+    let is_older = newest
+        .get(&place)
+        .is_some_and(|known| known.key.restart_count > facts.key.restart_count);
+    if !is_older {
+        newest.insert(
+            place,
+            Observed {
+                key: facts.key.clone(),
+                pod_name: facts.pod_name.clone(),
+                role: facts.role,
+                state,
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;
