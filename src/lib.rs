@@ -3,7 +3,13 @@
 //!
 //! A binary; the library exists for it, for the tests and for the benchmarks. See the README.
 
+pub mod cli;
 pub mod cluster;
+pub mod commands;
+pub mod config;
+pub mod control;
 pub mod cycle;
 pub mod retry;
 pub mod store;
+pub mod telemetry;
+mod yaml;

@@ -1,0 +1,99 @@
+//! The command line, nothing else. Defaults and checks are in `config`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps a load-testing dashboard's database true: copies the status and the logs of k6-operator TestRuns from
+/// Kubernetes into SQL.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 it could not be completed, 2 the command line or configuration is wrong."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Perform one full reconciliation cycle and exit
+    SyncOnce(SyncOnce),
+    /// Bring the database to the schema of this k6sync and exit
+    Migrate(Migrate),
+}
+
+/// `k6sync sync-once`
+#[derive(Debug, Args)]
+pub struct SyncOnce {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// Sync even if it is switched off
+    #[arg(long)]
+    pub force: bool,
+    /// Read everything, write nothing, and print what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Form of the report on standard output
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+    /// Do not migrate the database; fail if it needs to be
+    #[arg(long)]
+    pub no_migrate: bool,
+}
+
+/// `k6sync migrate`
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Settings that commands share.
+#[derive(Debug, Default, Args)]
+pub struct Common {
+    /// Configuration file; config.example.yaml has all keys
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Database: sqlite://PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [env: DATABASE_URL] [default:
+    /// sqlite://k6sync.db]
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Namespace to sync; repeatable [default: the kubeconfig's or the pod's own]
+    #[arg(short, long, value_name = "NS")]
+    pub namespace: Vec<String>,
+    /// Sync all namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Kubeconfig context [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Form of the log on standard error [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Form of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}

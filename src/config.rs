@@ -1,0 +1,416 @@
+//! Flag > environment > file > default, checked once, into one typed [`Config`]. The only reader of the environment.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+
+use crate::cli::{Common, LogFormat};
+use crate::cluster::Namespaces;
+use crate::control::{Defaults, Interval, Source};
+use crate::cycle::Discovery;
+use crate::store::{DatabaseUrl, DatabaseUrlError};
+use crate::yaml;
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database.
+    pub database_url: DatabaseUrl,
+    /// Kubeconfig context; `None`: the current one.
+    pub context: Option<String>,
+    /// Namespaces; `None`: the kubeconfig's or the pod's own.
+    pub namespaces: Option<Namespaces>,
+    /// Which TestRuns are adopted.
+    pub discovery: Discovery,
+    /// A step whose TestRun has not appeared after this is lost.
+    pub missing_after: SignedDuration,
+    /// Bounds each request to Kubernetes.
+    pub request_timeout: Duration,
+    /// Bounds a cycle.
+    pub cycle_deadline: Duration,
+    /// Logs read at a time.
+    pub capture_concurrency: usize,
+    /// Name of the control ConfigMap.
+    pub control_config_map: String,
+    /// Its namespace; `None`: the kubeconfig's or the pod's own.
+    pub control_namespace: Option<String>,
+    /// What holds where the control ConfigMap says nothing.
+    pub control_defaults: Defaults,
+    /// Who we are, in `sync_cycles.instance`.
+    pub instance: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A key that does not exist.
+    #[error(
+        "unknown key `{key}` in the configuration file {path}{advice}; config.example.yaml has all keys"
+    )]
+    UnknownKey {
+        /// Which file.
+        path: PathBuf,
+        /// The key, with its parents.
+        key: String,
+        /// The nearest right one, if any is near.
+        advice: String,
+    },
+    /// A value of the wrong type, or no YAML at all.
+    #[error("the configuration file {path} is wrong: {problem}")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// The key and what is wrong with it.
+        problem: String,
+    },
+    /// A value out of range.
+    #[error("{setting} is {value}: {problem}")]
+    Invalid {
+        /// Flag, variable or key.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it, and what is right.
+        problem: String,
+    },
+    /// The database URL.
+    #[error("{0}; set it by --database-url, DATABASE_URL or databaseUrl in the configuration file")]
+    DatabaseUrl(#[from] DatabaseUrlError),
+}
+
+/// The file, key by key. `KEYS` must name the same.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct File {
+    database_url: Option<String>,
+    context: Option<String>,
+    namespaces: Option<Vec<String>>,
+    all_namespaces: Option<bool>,
+    discovery: Option<Discovery>,
+    missing_after: Option<SignedDuration>,
+    enabled: Option<bool>,
+    interval_seconds: Option<u64>,
+    control: ControlFile,
+    kubernetes: KubernetesFile,
+    capture: CaptureFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ControlFile {
+    config_map: Option<String>,
+    namespace: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct KubernetesFile {
+    request_timeout: Option<SignedDuration>,
+    cycle_deadline: Option<SignedDuration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct CaptureFile {
+    concurrency: Option<usize>,
+}
+
+const KEYS: &[&str] = &[
+    "databaseUrl",
+    "context",
+    "namespaces",
+    "allNamespaces",
+    "discovery",
+    "missingAfter",
+    "enabled",
+    "intervalSeconds",
+    "control",
+    "control.configMap",
+    "control.namespace",
+    "kubernetes",
+    "kubernetes.requestTimeout",
+    "kubernetes.cycleDeadline",
+    "capture",
+    "capture.concurrency",
+];
+
+const DEFAULT_DATABASE_URL: &str = "sqlite://k6sync.db";
+const DEFAULT_CONTROL_CONFIG_MAP: &str = "k6sync-control";
+const DEFAULT_MISSING_AFTER: SignedDuration = SignedDuration::from_mins(10);
+const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_CYCLE_DEADLINE: Duration = Duration::from_secs(120);
+const DEFAULT_CAPTURE_CONCURRENCY: usize = 32;
+const MAX_CAPTURE_CONCURRENCY: usize = 1_000;
+
+/// Reads the environment; tests give their own.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process's environment. A variable that is set but empty is as good as unset.
+pub fn process_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The log filter, which is needed before anything else can be told.
+pub fn log_filter(environment: Environment<'_>) -> Option<String> {
+    environment("RUST_LOG")
+}
+
+/// The form of the log, likewise.
+pub fn log_format(common: &Common) -> LogFormat {
+    common.log_format.unwrap_or_default()
+}
+
+impl Config {
+    /// Puts the sources together.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the source and the setting.
+    pub fn load(common: &Common, environment: Environment<'_>) -> Result<Self, ConfigError> {
+        let file = match &common.config {
+            Some(path) => read_file(path)?,
+            None => File::default(),
+        };
+        let database_url = common
+            .database_url
+            .clone()
+            .or_else(|| environment("DATABASE_URL"))
+            .or(file.database_url)
+            .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned())
+            .parse()?;
+        let missing_after = file.missing_after.unwrap_or(DEFAULT_MISSING_AFTER);
+        if missing_after.is_negative() {
+            return Err(ConfigError::Invalid {
+                setting: "missingAfter",
+                value: format!("{missing_after:#}"),
+                problem: "it can't be negative; write a duration such as 10m".to_owned(),
+            });
+        }
+        let concurrency = file
+            .capture
+            .concurrency
+            .unwrap_or(DEFAULT_CAPTURE_CONCURRENCY);
+        if !(1..=MAX_CAPTURE_CONCURRENCY).contains(&concurrency) {
+            return Err(ConfigError::Invalid {
+                setting: "capture.concurrency",
+                value: concurrency.to_string(),
+                problem: format!("it must be from 1 to {MAX_CAPTURE_CONCURRENCY}"),
+            });
+        }
+        Ok(Self {
+            database_url,
+            context: common.context.clone().or(file.context),
+            namespaces: namespaces(common, file.namespaces, file.all_namespaces)?,
+            discovery: file.discovery.unwrap_or_default(),
+            missing_after,
+            request_timeout: positive(
+                "kubernetes.requestTimeout",
+                file.kubernetes.request_timeout,
+                DEFAULT_REQUEST_TIMEOUT,
+            )?,
+            cycle_deadline: positive(
+                "kubernetes.cycleDeadline",
+                file.kubernetes.cycle_deadline,
+                DEFAULT_CYCLE_DEADLINE,
+            )?,
+            capture_concurrency: concurrency,
+            control_config_map: file
+                .control
+                .config_map
+                .unwrap_or_else(|| DEFAULT_CONTROL_CONFIG_MAP.to_owned()),
+            control_namespace: file.control.namespace,
+            control_defaults: control_defaults(file.enabled, file.interval_seconds, environment)?,
+            instance: instance(environment),
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    let malformed = |problem| ConfigError::Malformed {
+        path: path.to_owned(),
+        problem,
+    };
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
+        return Ok(File::default());
+    }
+    let document: serde_json::Value = yaml::from_str(&text).map_err(malformed)?;
+    if let Some(key) = unknown_key(&document) {
+        return Err(ConfigError::UnknownKey {
+            path: path.to_owned(),
+            advice: nearest_key(&key)
+                .map(|near| format!("; did you mean `{near}`?"))
+                .unwrap_or_default(),
+            key,
+        });
+    }
+    yaml::from_str(&text).map_err(malformed)
+}
+
+fn unknown_key(document: &serde_json::Value) -> Option<String> {
+    for (key, value) in document.as_object()? {
+        if !KEYS.contains(&key.as_str()) {
+            return Some(key.clone());
+        }
+        let children = value
+            .as_object()
+            .into_iter()
+            .flat_map(|object| object.keys());
+        for child in children {
+            let key = format!("{key}.{child}");
+            if !KEYS.contains(&key.as_str()) {
+                return Some(key);
+            }
+        }
+    }
+    None
+}
+
+/// The known key that is most like `key`, or whose last part is, if any is near.
+fn nearest_key(key: &str) -> Option<&'static str> {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_lowercase();
+    KEYS.iter()
+        .map(|known| {
+            let likeness = strsim::jaro_winkler(&key.to_lowercase(), &known.to_lowercase())
+                .max(strsim::jaro_winkler(&last(key), &last(known)));
+            (likeness, *known)
+        })
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+fn namespaces(
+    common: &Common,
+    in_file: Option<Vec<String>>,
+    all_in_file: Option<bool>,
+) -> Result<Option<Namespaces>, ConfigError> {
+    if common.all_namespaces {
+        return Ok(Some(Namespaces::All));
+    }
+    if !common.namespace.is_empty() {
+        return only("--namespace", common.namespace.clone()).map(Some);
+    }
+    match (in_file, all_in_file.unwrap_or(false)) {
+        (Some(names), true) => Err(ConfigError::Invalid {
+            setting: "allNamespaces",
+            value: "true".to_owned(),
+            problem: format!(
+                "namespaces is set too ({}); keep one of them",
+                names.join(", ")
+            ),
+        }),
+        (None, true) => Ok(Some(Namespaces::All)),
+        (Some(names), false) if names.is_empty() => Err(ConfigError::Invalid {
+            setting: "namespaces",
+            value: "empty".to_owned(),
+            problem: "name at least one, or leave the key out for the kubeconfig's own".to_owned(),
+        }),
+        (Some(names), false) => only("namespaces", names).map(Some),
+        (None, false) => Ok(None),
+    }
+}
+
+/// Namespaces are part of request paths: only what can be the name of one is let through.
+fn only(setting: &'static str, mut names: Vec<String>) -> Result<Namespaces, ConfigError> {
+    for name in &names {
+        let is_label = (1..=63).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !name.starts_with('-')
+            && !name.ends_with('-');
+        if !is_label {
+            return Err(ConfigError::Invalid {
+                setting,
+                value: format!("`{name}`"),
+                problem: "it is no namespace's name: lower-case letters, digits and -, at most 63"
+                    .to_owned(),
+            });
+        }
+    }
+    names.sort();
+    names.dedup();
+    Ok(Namespaces::Only(names))
+}
+
+fn positive(
+    setting: &'static str,
+    value: Option<SignedDuration>,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
+    let Some(value) = value else {
+        return Ok(default);
+    };
+    match Duration::try_from(value) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(ConfigError::Invalid {
+            setting,
+            value: format!("{value:#}"),
+            problem: "it must be more than nothing; write a duration such as 10s".to_owned(),
+        }),
+    }
+}
+
+/// What holds below the ConfigMap: the environment, then the file, then on and 20 s. A wrong variable is refused with a
+/// warning, and the next source is used; a wrong key in the file is an error, as every wrong key is.
+fn control_defaults(
+    enabled: Option<bool>,
+    interval_seconds: Option<u64>,
+    environment: Environment<'_>,
+) -> Result<Defaults, ConfigError> {
+    let mut defaults = Defaults::default();
+    if let Some(enabled) = enabled {
+        defaults.enabled = enabled;
+    }
+    if let Some(seconds) = interval_seconds {
+        defaults.interval = Interval::new(seconds).map_err(|problem| ConfigError::Invalid {
+            setting: "intervalSeconds",
+            value: seconds.to_string(),
+            problem,
+        })?;
+        defaults.source = Source::ConfigFile;
+    }
+    if let Some(value) = environment("K6_AUTO_SYNC_ENABLED") {
+        defaults.enabled = !value.trim().eq_ignore_ascii_case("false");
+    }
+    if let Some(value) = environment("K6_SYNC_INTERVAL_SECONDS") {
+        match value.parse() {
+            Ok(interval) => {
+                defaults.interval = interval;
+                defaults.source = Source::Environment;
+            }
+            Err(problem) => tracing::warn!(
+                "K6_SYNC_INTERVAL_SECONDS is `{value}`: {problem}; using {}",
+                defaults.interval
+            ),
+        }
+    }
+    Ok(defaults)
+}
+
+/// Host name and process id: in a pod, the pod's name.
+fn instance(environment: Environment<'_>) -> String {
+    let host = environment("HOSTNAME")
+        .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
+        .unwrap_or_else(|| "unknown".to_owned());
+    format!("{}/{}", host.trim(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests;

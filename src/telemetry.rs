@@ -1,0 +1,31 @@
+//! Setting up tracing: the log goes to standard error, so that standard output is the report's alone.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::LogFormat;
+
+/// What libraries say on their own is in our errors already, with what was being done.
+const DEFAULT_FILTER: &str = "warn,k6sync=info,kube_client=off,tower=off,sqlx=error";
+
+/// Starts the log. `filter` is in the form of `RUST_LOG`; one that can't be read is ignored with a warning.
+pub fn start(format: LogFormat, filter: Option<&str>) {
+    let (filter, problem) = match filter.map(EnvFilter::try_new) {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(problem)) => (EnvFilter::new(DEFAULT_FILTER), Some(problem)),
+        None => (EnvFilter::new(DEFAULT_FILTER), None),
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    if let Some(problem) = problem {
+        tracing::warn!("RUST_LOG can't be read: {problem}; using {DEFAULT_FILTER}");
+    }
+}
