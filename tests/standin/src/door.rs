@@ -1,0 +1,47 @@
+//! The door that every request to the API or the kubelet passes: it is counted, delayed, and perhaps spoilt.
+
+use std::future::Future;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use crate::cluster::Cluster;
+use crate::faults::{self, FaultAction};
+use crate::status::{Failure, bytes_response, page_not_found};
+use crate::target::Call;
+
+/// Lets a request of this kind through to `answer`, or answers it with a fault.
+pub(crate) async fn pass(
+    cluster: &Cluster,
+    kind: &str,
+    call: Option<&Call>,
+    answer: impl Future<Output = Response>,
+) -> Response {
+    cluster.count(kind);
+    let latency = cluster.latency();
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+    let Some(action) = cluster.draw_fault(kind) else {
+        return answer.await;
+    };
+    match action {
+        FaultAction::Status {
+            code,
+            retry_after_seconds,
+        } => Failure::trouble(code, retry_after_seconds).into_response(),
+        FaultAction::ResetBeforeBody => faults::hang_up(),
+        FaultAction::Garbage => bytes_response(
+            StatusCode::OK,
+            "application/json",
+            "{\"kind\":\"Garbage\",\"items\":[{\"metadata\":",
+        ),
+        FaultAction::NotFound => match call.and_then(|call| Some((call, call.name.as_ref()?))) {
+            Some((call, name)) => Failure::not_found(call.resource, name).into_response(),
+            None => page_not_found(),
+        },
+        FaultAction::ResetMidBody { .. } | FaultAction::Stall { .. } | FaultAction::ShortBody => {
+            faults::spoil(answer.await, &action)
+        }
+    }
+}
