@@ -136,16 +136,50 @@ fn finished_is_not_passed() {
     let passed = || ended_for(0, "Completed");
     for (runners, parallelism, status, reason) in [
         (vec![passed(), passed()], 2, Status::Passed, None),
-        (vec![passed(), ended(99)], 2, Status::Failed, Some("ThresholdsHaveFailed")),
-        (vec![ended(99), ended(107), ended(105)], 3, Status::Errored, Some("ScriptException")),
-        (vec![ended(99), ended(108)], 2, Status::Aborted, Some("ScriptAborted")),
+        (
+            vec![passed(), ended(99)],
+            2,
+            Status::Failed,
+            Some("ThresholdsHaveFailed"),
+        ),
+        (
+            vec![ended(99), ended(107), ended(105)],
+            3,
+            Status::Errored,
+            Some("ScriptException"),
+        ),
+        (
+            vec![ended(99), ended(108)],
+            2,
+            Status::Aborted,
+            Some("ScriptAborted"),
+        ),
         (vec![passed()], 2, Status::Finished, Some("RunnersUnseen")),
         (vec![], 1, Status::Finished, Some("RunnersUnseen")),
-        (vec![passed(), ObservedState::Vanished], 2, Status::Finished, Some("RunnersUnseen")),
-        (vec![ended(99), ObservedState::Vanished], 2, Status::Failed, Some("ThresholdsHaveFailed")),
-        (vec![passed(), ObservedState::Running], 2, Status::Finishing, None),
         (
-            vec![ObservedState::Terminated { exit_code: None, reason: None, message: None }],
+            vec![passed(), ObservedState::Vanished],
+            2,
+            Status::Finished,
+            Some("RunnersUnseen"),
+        ),
+        (
+            vec![ended(99), ObservedState::Vanished],
+            2,
+            Status::Failed,
+            Some("ThresholdsHaveFailed"),
+        ),
+        (
+            vec![passed(), ObservedState::Running],
+            2,
+            Status::Finishing,
+            None,
+        ),
+        (
+            vec![ObservedState::Terminated {
+                exit_code: None,
+                reason: None,
+                message: None,
+            }],
             1,
             Status::Finished,
             Some("RunnersUnseen"),
@@ -160,7 +194,9 @@ fn finished_is_not_passed() {
 #[test]
 fn side_containers_never_decide() {
     let mut evidence = evidence("finished", vec![ended_for(0, "Completed")]);
-    evidence.containers.push(container(Role::Other, 9, ended(137)));
+    evidence
+        .containers
+        .push(container(Role::Other, 9, ended(137)));
     assert_verdict(&evidence, Status::Passed, None);
 }
 
@@ -169,24 +205,39 @@ fn a_stuck_pod_is_told_while_the_stage_stands_still() {
     for (state, reason) in [
         (waiting("ImagePullBackOff", 0), Some("ImagePullBackOff")),
         (waiting("ErrImageNeverPull", 0), Some("ErrImageNeverPull")),
-        (waiting("CreateContainerConfigError", 0), Some("CreateContainerConfigError")),
+        (
+            waiting("CreateContainerConfigError", 0),
+            Some("CreateContainerConfigError"),
+        ),
         (waiting("ContainerCreating", 1), None),
         (waiting("ContainerCreating", 3), Some("ContainerCreating")),
         (waiting("PodInitializing", 60), None),
     ] {
-        assert_verdict(&evidence("created", vec![state]), Status::Initializing, reason);
+        assert_verdict(
+            &evidence("created", vec![state]),
+            Status::Initializing,
+            reason,
+        );
     }
     let mut evidence = evidence("created", vec![]);
-    evidence.unschedulable.push(("shop-1".to_owned(), "0/3 nodes are available".to_owned()));
+    evidence
+        .unschedulable
+        .push(("shop-1".to_owned(), "0/3 nodes are available".to_owned()));
     assert_verdict(&evidence, Status::Initializing, Some("Unschedulable"));
     let message = verdict(&evidence, now()).message.unwrap();
-    assert!(message.contains("shop-1") && message.contains("0/3 nodes"), "{message}");
+    assert!(
+        message.contains("shop-1") && message.contains("0/3 nodes"),
+        "{message}"
+    );
 }
 
 #[test]
 fn an_early_end_of_a_runner_is_told_while_others_run() {
     assert_verdict(
-        &evidence("started", vec![ObservedState::Running, ended_for(137, "OOMKilled")]),
+        &evidence(
+            "started",
+            vec![ObservedState::Running, ended_for(137, "OOMKilled")],
+        ),
         Status::Running,
         Some("OOMKilled"),
     );
@@ -195,12 +246,20 @@ fn an_early_end_of_a_runner_is_told_while_others_run() {
 #[test]
 fn stage_error_is_the_initializers_or_the_specs() {
     let mut failed = evidence("error", vec![]);
-    failed.containers.push(container(Role::Initializer, 1, ended(107)));
+    failed
+        .containers
+        .push(container(Role::Initializer, 1, ended(107)));
     assert_verdict(&failed, Status::Errored, Some("ScriptException"));
     let mut marked = evidence("error", vec![]);
-    marked.containers.push(container(Role::Initializer, 1, ended(110)));
+    marked
+        .containers
+        .push(container(Role::Initializer, 1, ended(110)));
     assert_verdict(&marked, Status::Errored, Some("MarkedAsFailed"));
-    assert_verdict(&evidence("error", vec![]), Status::Errored, Some("InvalidTestRun"));
+    assert_verdict(
+        &evidence("error", vec![]),
+        Status::Errored,
+        Some("InvalidTestRun"),
+    );
 }
 
 #[test]
@@ -222,13 +281,18 @@ fn a_vanished_test_run_is_lost_unless_its_end_was_seen() {
     assert_eq!(judge(vec![], 1), Status::Lost);
     assert_eq!(judge(vec![ObservedState::Vanished], 1), Status::Lost);
     assert_eq!(judge(vec![ObservedState::Running], 1), Status::Lost);
-    assert_eq!(judge(vec![ended(0), ObservedState::Vanished], 2), Status::Lost);
+    assert_eq!(
+        judge(vec![ended(0), ObservedState::Vanished], 2),
+        Status::Lost
+    );
     assert_eq!(judge(vec![ended(0)], 2), Status::Lost);
     assert_eq!(judge(vec![ended(0), ended(0)], 2), Status::Passed);
     assert_eq!(judge(vec![ended(0), ended(99)], 2), Status::Failed);
 
     let mut refused = evidence("", vec![]);
-    refused.containers.push(container(Role::Initializer, 1, ended(107)));
+    refused
+        .containers
+        .push(container(Role::Initializer, 1, ended(107)));
     assert_eq!(vanished(&refused, "ns", "shop").status, Status::Errored);
 }
 

@@ -1,0 +1,18 @@
+//! The integration tests: the real binary against a cluster and a database.
+//!
+//! The cluster is the stand-in, or, when `KUBEBUILDER_ASSETS` names a folder with `etcd` and `kube-apiserver`, a real API
+//! server whose node's kubelet is the stand-in. The databases are SQLite and the PostgreSQL at `K6SYNC_TEST_POSTGRES_URL`;
+//! `scripts/test.sh` sees to both. Tests that need what a real API server can't be made to do (refuse, fail, forget its
+//! CRD) use the stand-in alone and say so by their `StandinCluster`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that fails should say where"
+)]
+#![allow(unreachable_pub, reason = "nothing is reachable from outside a test")]
+#![allow(clippy::print_stderr, reason = "there is nobody else to tell")]
+
+mod support;
+
+mod recording;

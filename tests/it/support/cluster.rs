@@ -1,0 +1,452 @@
+//! A namespace in a cluster for one test: the stand-in, or a real API server with the stand-in as the node's kubelet.
+//!
+//! Objects are made over HTTP in both, so that a test can't do what a real API server would refuse.
+
+use std::path::{Path, PathBuf};
+
+use k6sync_standin::{KubeletStyle, Log, Options, Standin};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::api_server::ApiServer;
+use super::unique;
+
+/// A cluster as one test sees it.
+pub struct Cluster {
+    standin: Standin,
+    /// The stand-in is only the kubelet.
+    is_real: bool,
+    client: kube::Client,
+    namespace: String,
+    node: String,
+    folder: TempDir,
+    kubeconfig: PathBuf,
+}
+
+/// How a container stands, in the words of its status.
+#[derive(Clone, Copy, Debug)]
+pub enum State {
+    /// `waiting` with this reason.
+    Waiting(&'static str),
+    /// `running`
+    Running,
+    /// `terminated` with this exit code and reason.
+    Terminated(i64, &'static str),
+}
+
+impl State {
+    /// As in `containerStatuses[].state`.
+    pub fn json(self) -> Value {
+        match self {
+            Self::Waiting(reason) => {
+                json!({"waiting": {"reason": reason, "message": format!("because of {reason}")}})
+            }
+            Self::Running => json!({"running": {"startedAt": "2026-11-23T04:39:49Z"}}),
+            Self::Terminated(exit_code, reason) => json!({"terminated": {
+                "exitCode": exit_code, "reason": reason,
+                "startedAt": "2026-11-23T04:39:49Z", "finishedAt": "2026-11-23T04:40:07Z",
+            }}),
+        }
+    }
+}
+
+impl Cluster {
+    /// A fresh namespace, in a real API server if there is one.
+    pub async fn start() -> Self {
+        Self::with_style(KubeletStyle::Joined).await
+    }
+
+    /// With a kubelet of this style.
+    pub async fn with_style(kubelet: KubeletStyle) -> Self {
+        match ApiServer::shared().await {
+            Some(server) => Self::real(server, kubelet).await,
+            None => {
+                Self::standin(Options {
+                    kubelet,
+                    ..Options::default()
+                })
+                .await
+            }
+        }
+    }
+
+    /// A stand-in, even if there is a real API server: for what that can't be made to do.
+    pub async fn standin(options: Options) -> Self {
+        let standin = Standin::start(options).await.unwrap();
+        let namespace = unique("k6");
+        let text = standin.kubeconfig(&namespace);
+        let cluster = Self::new(standin, false, namespace, &text).await;
+        cluster.prepare(0).await;
+        cluster
+    }
+
+    async fn real(server: &ApiServer, kubelet: KubeletStyle) -> Self {
+        let standin = Standin::start(Options {
+            kubelet_only: true,
+            tls: true,
+            kubelet,
+            ..Options::default()
+        })
+        .await
+        .unwrap();
+        let namespace = unique("k6");
+        let text = server.kubeconfig(&namespace);
+        let port = standin.addr().port();
+        let cluster = Self::new(standin, true, namespace, &text).await;
+        cluster.prepare(port).await;
+        cluster
+    }
+
+    async fn new(standin: Standin, is_real: bool, namespace: String, kubeconfig: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        std::fs::write(&path, kubeconfig).unwrap();
+        let parsed = Kubeconfig::from_yaml(kubeconfig).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
+            .await
+            .unwrap();
+        Self {
+            standin,
+            is_real,
+            client: kube::Client::try_from(config).unwrap(),
+            node: unique("node"),
+            namespace,
+            folder,
+            kubeconfig: path,
+        }
+    }
+
+    /// The namespace, and the node that logs come from (FACT 11).
+    async fn prepare(&self, kubelet_port: u16) {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
+        self.request("POST", "/api/v1/namespaces", &namespace).await;
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.node}});
+        self.request("POST", "/api/v1/nodes", &node).await;
+        if self.is_real {
+            let status = json!({"status": {
+                "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet_port}},
+            }});
+            self.patch(&format!("/api/v1/nodes/{}/status", self.node), &status)
+                .await;
+        }
+    }
+
+    /// A kubeconfig for this namespace, of somebody who may do everything.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The same, acting as a user who may do only what roles say.
+    pub fn kubeconfig_as(&self, user: &str) -> PathBuf {
+        let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let mut config = Kubeconfig::from_yaml(&text).unwrap();
+        for auth in &mut config.auth_infos {
+            if let Some(info) = &mut auth.auth_info {
+                info.impersonate = Some(user.to_owned());
+            }
+        }
+        let path = self.folder.path().join(user);
+        std::fs::write(&path, serde_json::to_string(&config).unwrap()).unwrap();
+        path
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Whether objects are in a real API server.
+    pub fn is_real(&self) -> bool {
+        self.is_real
+    }
+
+    /// The stand-in: the whole cluster, or only its kubelet.
+    pub fn standin_cluster(&self) -> k6sync_standin::Cluster {
+        self.standin.cluster()
+    }
+
+    /// A container's log.
+    pub fn log(&self, pod: &str, container: &str) -> Log {
+        self.standin.cluster().log(&self.namespace, pod, container)
+    }
+
+    /// Log requests so far: the one kind that can be counted in both clusters.
+    pub fn log_requests(&self) -> u64 {
+        self.standin
+            .cluster()
+            .requests()
+            .get("get pods/log")
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Sends a request with a JSON body and returns the answer, which must be a success.
+    pub async fn request(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.try_request(method, path, "application/json", body)
+            .await
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    async fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> Result<Value, kube::Error> {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content_type)
+            .body(serde_json::to_vec(body).unwrap())
+            .unwrap();
+        self.client.request(request).await
+    }
+
+    async fn patch(&self, path: &str, body: &Value) -> Value {
+        self.try_request("PATCH", path, "application/merge-patch+json", body)
+            .await
+            .unwrap_or_else(|error| panic!("PATCH {path}: {error}"))
+    }
+
+    fn test_runs(&self) -> String {
+        format!(
+            "/apis/k6.io/v1alpha1/namespaces/{}/testruns",
+            self.namespace
+        )
+    }
+
+    fn pods(&self) -> String {
+        format!("/api/v1/namespaces/{}/pods", self.namespace)
+    }
+
+    /// Makes a TestRun and sets its stage; returns it.
+    pub async fn test_run(&self, name: &str, parallelism: i64, stage: &str) -> Value {
+        self.labelled_test_run(name, parallelism, stage, json!({}))
+            .await
+    }
+
+    /// The same with labels.
+    pub async fn labelled_test_run(
+        &self,
+        name: &str,
+        parallelism: i64,
+        stage: &str,
+        labels: Value,
+    ) -> Value {
+        let object = json!({
+            "apiVersion": "k6.io/v1alpha1", "kind": "TestRun",
+            "metadata": {"name": name, "namespace": self.namespace, "labels": labels},
+            "spec": {"parallelism": parallelism, "script": {"configMap": {"name": "scripts", "file": "test.js"}}},
+        });
+        self.request("POST", &self.test_runs(), &object).await;
+        self.stage(name, stage).await
+    }
+
+    /// Sets a TestRun's stage.
+    pub async fn stage(&self, name: &str, stage: &str) -> Value {
+        let path = format!("{}/{name}/status", self.test_runs());
+        self.patch(&path, &json!({"status": {"stage": stage}}))
+            .await
+    }
+
+    /// Deletes a TestRun, but not its pods: that is the garbage collector's job.
+    pub async fn delete_test_run(&self, name: &str) {
+        let path = format!("{}/{name}", self.test_runs());
+        self.request("DELETE", &path, &json!({})).await;
+    }
+
+    /// Makes a pod of a TestRun with the main container `k6`; `job` is `initializer`, `starter` or a runner's number.
+    pub async fn pod(&self, test_run: &str, job: &str, state: State) -> String {
+        let name = format!("{test_run}-{job}-abcde");
+        let statuses = json!([{
+            "name": "k6", "image": "k6", "imageID": "", "ready": false, "restartCount": 0, "lastState": {},
+            "state": state.json(),
+        }]);
+        self.pod_with(
+            &name,
+            test_run,
+            job,
+            &["k6"],
+            &[],
+            json!({"containerStatuses": statuses}),
+        )
+        .await;
+        name
+    }
+
+    /// Makes a pod with these containers and init containers, and this status; the phase follows from its containers.
+    pub async fn pod_with(
+        &self,
+        name: &str,
+        test_run: &str,
+        job: &str,
+        containers: &[&str],
+        init_containers: &[&str],
+        status: Value,
+    ) {
+        let mut labels = json!({"app": "k6", "k6_cr": test_run});
+        if job.parse::<u32>().is_ok() {
+            labels["runner"] = json!("true");
+        }
+        let specs = |names: &[&str]| -> Vec<Value> {
+            names
+                .iter()
+                .map(|name| json!({"name": name, "image": "k6"}))
+                .collect()
+        };
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": self.namespace, "labels": labels},
+            "spec": {
+                "nodeName": self.node, "restartPolicy": "Never",
+                "containers": specs(containers), "initContainers": specs(init_containers),
+            },
+        });
+        self.request("POST", &self.pods(), &pod).await;
+        self.pod_status(name, status).await;
+    }
+
+    /// Merges this into a pod's status; the phase follows from its containers if it is not given.
+    pub async fn pod_status(&self, name: &str, mut status: Value) {
+        if status.get("phase").is_none() {
+            status["phase"] = json!(phase(&status));
+        }
+        let path = format!("{}/{name}/status", self.pods());
+        self.patch(&path, &json!({"status": status})).await;
+    }
+
+    /// Sets the state of the container `k6`, as it is while a pod lives.
+    pub async fn container_state(&self, pod: &str, state: State) {
+        let statuses = json!([{
+            "name": "k6", "image": "k6", "imageID": "", "ready": false, "restartCount": 0, "lastState": {},
+            "state": state.json(),
+        }]);
+        self.pod_status(pod, json!({"containerStatuses": statuses}))
+            .await;
+    }
+
+    /// Deletes a pod at once.
+    pub async fn delete_pod(&self, name: &str) {
+        let path = format!("{}/{name}?gracePeriodSeconds=0", self.pods());
+        self.request("DELETE", &path, &json!({})).await;
+    }
+
+    /// Makes or replaces the control ConfigMap.
+    pub async fn control(&self, data: Value) {
+        let path = format!("/api/v1/namespaces/{}/configmaps", self.namespace);
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "k6sync-control", "namespace": self.namespace}, "data": data,
+        });
+        let named = format!("{path}/k6sync-control");
+        let updated = self
+            .try_request("PUT", &named, "application/json", &object)
+            .await;
+        if updated.is_err() {
+            self.request("POST", &path, &object).await;
+        }
+    }
+
+    /// Lets a user do what these RBAC rules say, in this namespace.
+    pub async fn allow(&self, user: &str, rules: Value) {
+        let base = format!(
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/{}",
+            self.namespace
+        );
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": user, "namespace": self.namespace}, "rules": rules,
+        });
+        self.request("POST", &format!("{base}/roles"), &role).await;
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": user, "namespace": self.namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        });
+        self.request("POST", &format!("{base}/rolebindings"), &binding)
+            .await;
+    }
+
+    /// Makes the namespace show a moment of the recording: TestRuns, pods and logs.
+    pub async fn moment(&self, moment: &str) {
+        let folder = recording().join(moment);
+        let list = |name: &str| -> Vec<Value> {
+            let text = std::fs::read_to_string(folder.join(name)).unwrap();
+            let list: Value = serde_json::from_str(&text).unwrap();
+            list["items"].as_array().unwrap().clone()
+        };
+        for test_run in list("testruns.json") {
+            let name = test_run["metadata"]["name"].as_str().unwrap();
+            let object = json!({
+                "apiVersion": "k6.io/v1alpha1", "kind": "TestRun",
+                "metadata": {"name": name, "namespace": self.namespace}, "spec": test_run["spec"],
+            });
+            // From the second moment on it is there already.
+            let _ = self
+                .try_request("POST", &self.test_runs(), "application/json", &object)
+                .await;
+            self.stage(name, test_run["status"]["stage"].as_str().unwrap())
+                .await;
+        }
+        for pod in list("pods.json") {
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            let object = json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": self.namespace, "labels": pod["metadata"]["labels"]},
+                "spec": {
+                    "nodeName": self.node, "restartPolicy": "Never",
+                    "containers": [{"name": "k6", "image": "k6"}],
+                },
+            });
+            let _ = self
+                .try_request("POST", &self.pods(), "application/json", &object)
+                .await;
+            self.pod_status(name, pod["status"].clone()).await;
+            self.log(name, "k6")
+                .load_timestamped(&recorded_log(moment, name));
+        }
+    }
+}
+
+fn phase(status: &Value) -> &'static str {
+    let states: Vec<&Value> = status["containerStatuses"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|container| &container["state"])
+        .collect();
+    let ended = |state: &&Value| state.get("terminated").is_some();
+    if states.is_empty() || states.iter().any(|state| state.get("waiting").is_some()) {
+        "Pending"
+    } else if !states.iter().all(|state| ended(state)) {
+        "Running"
+    } else if states
+        .iter()
+        .all(|state| state["terminated"]["exitCode"] == 0)
+    {
+        "Succeeded"
+    } else {
+        "Failed"
+    }
+}
+
+/// Where the recording is.
+pub fn recording() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recorded/cluster")
+}
+
+/// The recorded answer of a log request, with its times.
+pub fn recorded_log(moment: &str, pod: &str) -> Vec<u8> {
+    std::fs::read(
+        recording()
+            .join(moment)
+            .join("logs")
+            .join(format!("{pod}.k6.log")),
+    )
+    .unwrap()
+}

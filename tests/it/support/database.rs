@@ -1,0 +1,158 @@
+//! An empty database for one test, gone after it.
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use tempfile::TempDir;
+
+use super::unique;
+
+/// A database. `k6sync` is given its URL; the test looks in by SQL that both databases know.
+pub struct Database {
+    url: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Sqlite { _folder: TempDir },
+    Postgres { name: String },
+}
+
+/// Where the server is that tests may make databases on.
+fn server() -> String {
+    std::env::var("K6SYNC_TEST_POSTGRES_URL").unwrap_or_else(|_| {
+        panic!(
+            "K6SYNC_TEST_POSTGRES_URL is not set: run scripts/test.sh, which starts a PostgreSQL, or set it to \
+             postgres://USER:PASSWORD@HOST:PORT/DATABASE of a server where databases may be made"
+        )
+    })
+}
+
+impl Database {
+    /// A SQLite file that does not exist yet.
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            url: format!("sqlite://{}/k6sync.db", folder.path().display()),
+            kind: Kind::Sqlite { _folder: folder },
+        }
+    }
+
+    /// An empty database on the PostgreSQL server.
+    pub async fn postgres() -> Self {
+        let server = server();
+        let name = unique("k6sync-test").replace('-', "_");
+        let mut connection = PgConnection::connect(&server).await.unwrap();
+        connection
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await
+            .unwrap();
+        let mut url = url::Url::parse(&server).unwrap();
+        url.set_path(&name);
+        Self {
+            url: url.into(),
+            kind: Kind::Postgres { name },
+        }
+    }
+
+    /// What `--database-url` wants.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether it is PostgreSQL.
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.kind, Kind::Postgres { .. })
+    }
+
+    /// The first column of each row, which must be text.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self.kind {
+            Kind::Sqlite { .. } => {
+                let pool = self.open_sqlite().await;
+                let rows = sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap();
+                pool.close().await;
+                rows
+            }
+            Kind::Postgres { .. } => {
+                let pool = PgPool::connect(&self.url).await.unwrap();
+                let rows = sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap();
+                pool.close().await;
+                rows
+            }
+        }
+    }
+
+    /// The one number that a query yields.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let rows = self.texts(&format!("SELECT CAST(({sql}) AS TEXT)")).await;
+        rows[0].parse().unwrap()
+    }
+
+    /// Runs a statement.
+    pub async fn execute(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self.kind {
+            Kind::Sqlite { .. } => {
+                let pool = self.open_sqlite().await;
+                pool.execute(sql).await.unwrap();
+                pool.close().await;
+            }
+            Kind::Postgres { .. } => {
+                let pool = PgPool::connect(&self.url).await.unwrap();
+                pool.execute(sql).await.unwrap();
+                pool.close().await;
+            }
+        }
+    }
+
+    async fn open_sqlite(&self) -> SqlitePool {
+        let options: SqliteConnectOptions = self.url.parse().unwrap();
+        SqlitePool::connect_with(options).await.unwrap()
+    }
+
+    /// `k6_test_name status reason` of each step, in the order of names; `-` for no reason.
+    pub async fn statuses(&self) -> Vec<String> {
+        self.texts(
+            "SELECT k6_test_name || ' ' || status || ' ' || coalesce(reason, '-') FROM test_run_steps
+             ORDER BY k6_test_name, id",
+        )
+        .await
+    }
+
+    /// The stored log of a container's life, its chunks joined.
+    pub async fn log(&self, pod: &str, container: &str, restart_count: i64) -> String {
+        self.texts(&format!(
+            "SELECT body FROM log_chunks JOIN log_streams ON id = stream_id
+             WHERE pod_name = '{pod}' AND container = '{container}' AND restart_count = {restart_count} ORDER BY seq"
+        ))
+        .await
+        .concat()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Kind::Postgres { name } = &self.kind else {
+            return;
+        };
+        let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        // A runtime of its own: the test's may be ending.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let options: PgConnectOptions = server().parse()?;
+                let mut connection = PgConnection::connect_with(&options).await?;
+                connection.execute(AssertSqlSafe(statement)).await?;
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+            })
+        })
+        .join();
+        if let Ok(Err(error)) = dropped {
+            eprintln!("a test database was left behind: {error}");
+        }
+    }
+}
