@@ -15,4 +15,6 @@
 
 mod support;
 
+mod logs;
+mod rbac;
 mod recording;

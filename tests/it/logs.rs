@@ -1,0 +1,336 @@
+//! Logs as they really are: odd bytes, long lines, restarts, rotations, vanished pods, and 300 MB of them.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use k6sync_standin::{KubeletStyle, generated_text};
+use serde_json::{Value, json};
+
+use crate::on_both_databases;
+use crate::support::cluster::State;
+use crate::support::{Cluster, Database, Program};
+
+on_both_databases!(
+    odd_bytes_become_text,
+    a_line_of_40_kb_is_one_line_whatever_the_kubelet,
+    an_unterminated_line_waits_for_its_end,
+    lines_of_one_time_are_neither_lost_nor_doubled,
+    a_rotation_between_reads_leaves_a_gap,
+    an_emptied_log_of_an_ended_container_is_believed_only_later,
+    a_restarted_container_has_two_lives,
+    a_life_that_was_missed_leaves_a_gap,
+    a_log_of_300_mb_is_stored_in_bounded_memory,
+);
+
+/// 2026-11-23T04:39:50Z
+const BASE: i64 = 1_795_408_790_000_000_000;
+const SECOND: i64 = 1_000_000_000;
+
+async fn sync(cluster: &Cluster, database: &Database) -> Value {
+    let report = Program::sync_once(cluster, database, &[]).report().await;
+    assert_eq!(report["errors"], 0, "{report}");
+    report
+}
+
+/// A running TestRun with one runner; returns its pod.
+async fn runner(cluster: &Cluster) -> String {
+    cluster.test_run("shop", 1, "started").await;
+    cluster.pod("shop", "1", State::Running).await
+}
+
+async fn end(cluster: &Cluster, pod: &str) {
+    cluster
+        .container_state(pod, State::Terminated(0, "Completed"))
+        .await;
+    cluster.stage("shop", "finished").await;
+}
+
+/// `cause after before` of each gap, times in seconds since `BASE`.
+async fn gaps(database: &Database) -> Vec<String> {
+    database
+        .texts(&format!(
+            "SELECT cause || ' ' || coalesce(CAST((after_ts - {BASE}) / {SECOND} AS TEXT), '-')
+                 || ' ' || coalesce(CAST((before_ts - {BASE}) / {SECOND} AS TEXT), '-')
+             FROM log_gaps ORDER BY after_ts, before_ts"
+        ))
+        .await
+}
+
+async fn odd_bytes_become_text(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE, b"nul\0byte \xff\xfe bad utf8");
+    log.write_line(BASE + 1, "caf\u{e9} \u{2713}".as_bytes());
+    log.write_line(BASE + 2, b"");
+    log.write_unterminated(BASE + 3, b"no newline at end");
+    end(&cluster, &pod).await;
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.log(&pod, "k6", 0).await,
+        "nul\u{fffd}byte \u{fffd}\u{fffd} bad utf8\ncaf\u{e9} \u{2713}\n\nno newline at end"
+    );
+    let counts = "SELECT CAST(lines AS TEXT) || ' ' || CAST(replaced AS TEXT) FROM log_streams";
+    assert_eq!(database.texts(counts).await, ["4 3"]);
+    assert_eq!(database.statuses().await, ["shop passed -"]);
+}
+
+async fn a_line_of_40_kb_is_one_line_whatever_the_kubelet(database: Database) {
+    let long = "x".repeat(40_000);
+    let mut pods = Vec::new();
+    for style in [KubeletStyle::Joined, KubeletStyle::Repeated] {
+        let cluster = Cluster::with_style(style).await;
+        let pod = runner(&cluster).await;
+        let log = cluster.log(&pod, "k6");
+        log.write_line(BASE, b"start");
+        // Its last part is of the next second, in which a resumed answer begins (FACT 5).
+        let parts: Vec<&[u8]> = long.as_bytes().chunks(16_384).collect();
+        let times = [BASE + 1, BASE + 2, BASE + SECOND];
+        let parts: Vec<(i64, &[u8])> = times.into_iter().zip(parts).collect();
+        log.write_parts(&parts, true);
+        log.write_line(BASE + SECOND + 1, b"after");
+        sync(&cluster, &database).await;
+        log.write_line(BASE + SECOND + 2, b"later");
+        end(&cluster, &pod).await;
+        sync(&cluster, &database).await;
+        pods.push((cluster.namespace().to_owned(), pod));
+    }
+    for (namespace, _) in pods {
+        let text = database
+            .texts(&format!(
+                "SELECT body FROM log_chunks JOIN log_streams s ON s.id = stream_id
+                 JOIN test_run_steps t ON t.id = step_id WHERE t.namespace = '{namespace}' ORDER BY seq"
+            ))
+            .await
+            .concat();
+        assert!(
+            text == format!("start\n{long}\nafter\nlater\n"),
+            "{namespace}: {} bytes",
+            text.len()
+        );
+    }
+    assert!(gaps(&database).await.is_empty());
+}
+
+async fn an_unterminated_line_waits_for_its_end(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE, b"whole");
+    log.write_unterminated(BASE + 1, b"first half");
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(&pod, "k6", 0).await, "whole\n");
+    log.write_line(BASE + 2, b", second half");
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.log(&pod, "k6", 0).await,
+        "whole\nfirst half, second half\n"
+    );
+    assert!(gaps(&database).await.is_empty());
+}
+
+async fn lines_of_one_time_are_neither_lost_nor_doubled(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    for round in 0..4 {
+        // The last time of a round is the first of the next, so that the cursor always stands among twins.
+        for line in 0..3 {
+            log.write_line(
+                BASE + round,
+                format!("{round}/{line} at the old time").as_bytes(),
+            );
+        }
+        for line in 0..2 {
+            log.write_line(
+                BASE + round + 1,
+                format!("{round}/{line} at the new time").as_bytes(),
+            );
+        }
+        sync(&cluster, &database).await;
+    }
+    end(&cluster, &pod).await;
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.log(&pod, "k6", 0).await.into_bytes(),
+        log.written()
+    );
+    assert!(gaps(&database).await.is_empty());
+}
+
+async fn a_rotation_between_reads_leaves_a_gap(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE, b"stored");
+    sync(&cluster, &database).await;
+    log.write_line(BASE + 5 * SECOND, b"rotated away");
+    log.rotate();
+    log.write_line(BASE + 9 * SECOND, b"after the rotation");
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.log(&pod, "k6", 0).await,
+        "stored\nafter the rotation\n"
+    );
+    assert_eq!(gaps(&database).await, ["rotated 0 9"]);
+    // It is told once.
+    sync(&cluster, &database).await;
+    assert_eq!(gaps(&database).await, ["rotated 0 9"]);
+    assert_eq!(database.number("SELECT gaps FROM log_streams").await, 1);
+}
+
+async fn an_emptied_log_of_an_ended_container_is_believed_only_later(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE, b"stored");
+    sync(&cluster, &database).await;
+    log.rotate();
+
+    // It ended just now: the answer may be empty only for a moment (FACT 4).
+    let now = jiff::Timestamp::now();
+    let ended_at = |time: jiff::Timestamp| {
+        json!({"containerStatuses": [{
+            "name": "k6", "image": "k6", "imageID": "", "ready": false, "restartCount": 0, "lastState": {},
+            "state": {"terminated": {
+                "exitCode": 0, "reason": "Completed",
+                "startedAt": "2026-11-23T04:39:49Z", "finishedAt": format!("{time:.0}"),
+            }},
+        }]})
+    };
+    cluster.pod_status(&pod, ended_at(now)).await;
+    cluster.stage("shop", "finished").await;
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM log_streams WHERE complete")
+            .await,
+        0
+    );
+    assert!(gaps(&database).await.is_empty());
+
+    // Two minutes later it is the truth.
+    let earlier = now - jiff::SignedDuration::from_mins(2);
+    let earlier = format!("{earlier:.6}");
+    database
+        .execute(&format!("UPDATE log_streams SET finished_at = '{earlier}'"))
+        .await;
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM log_streams WHERE complete")
+            .await,
+        1
+    );
+    assert_eq!(gaps(&database).await, ["rotated 0 -"]);
+}
+
+/// `containerStatuses` of a container in its life number `count`; the one before it ended with exit code 1.
+fn restarted(count: i64) -> Value {
+    json!({"containerStatuses": [{
+        "name": "k6", "image": "k6", "imageID": "", "ready": true, "restartCount": count,
+        "state": State::Running.json(), "lastState": State::Terminated(1, "Error").json(),
+    }]})
+}
+
+async fn a_restarted_container_has_two_lives(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE, b"first life");
+    sync(&cluster, &database).await;
+    log.write_line(BASE + SECOND, b"its end");
+    log.restart();
+    log.write_line(BASE + 2 * SECOND, b"second life");
+    cluster.pod_status(&pod, restarted(1)).await;
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(&pod, "k6", 0).await, "first life\nits end\n");
+    assert_eq!(database.log(&pod, "k6", 1).await, "second life\n");
+    assert!(gaps(&database).await.is_empty());
+    let states = "SELECT state || ' ' || coalesce(CAST(exit_code AS TEXT), '-') FROM log_streams ORDER BY restart_count";
+    assert_eq!(database.texts(states).await, ["terminated 1", "running -"]);
+    let requests = cluster.log_requests();
+    sync(&cluster, &database).await;
+    assert_eq!(
+        cluster.log_requests(),
+        requests + 1,
+        "the ended life is not read again"
+    );
+}
+
+async fn a_life_that_was_missed_leaves_a_gap(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE, b"first life");
+    sync(&cluster, &database).await;
+    log.restart();
+    log.write_line(BASE + SECOND, b"second life");
+    log.restart();
+    log.write_line(BASE + 2 * SECOND, b"third life");
+    cluster.pod_status(&pod, restarted(2)).await;
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(&pod, "k6", 1).await, "second life\n");
+    assert_eq!(database.log(&pod, "k6", 2).await, "third life\n");
+    assert_eq!(
+        gaps(&database).await,
+        ["restarted 0 -"],
+        "the end of the first life was never read"
+    );
+}
+
+const BIG: u64 = 300_000_000;
+const BIG_STEP: i64 = 100_000;
+
+async fn a_log_of_300_mb_is_stored_in_bounded_memory(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    cluster.log(&pod, "k6").generate(7, BIG, BASE, BIG_STEP);
+    end(&cluster, &pod).await;
+
+    let mut program = Program::sync_once(&cluster, &database, &[]);
+    let mut child = program
+        .command()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id().unwrap());
+    let mut peak_kb = 0;
+    let exit = loop {
+        if let Some(exit) = child.try_wait().unwrap() {
+            break exit;
+        }
+        peak_kb = peak_kb.max(peak_memory_kb(&status).unwrap_or(0));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(exit.success());
+    println!("peak memory of k6sync for a log of {BIG} bytes: {peak_kb} kB");
+    assert!((1..64 * 1024).contains(&peak_kb), "{peak_kb} kB");
+
+    let stored = database.number("SELECT bytes FROM log_streams").await;
+    let mut expected = generated_text(7, BIG, BASE, BIG_STEP);
+    let chunks = database.number("SELECT count(*) FROM log_chunks").await;
+    let mut compared = 0;
+    for first in (0..chunks).step_by(50) {
+        let bodies = database
+            .texts(&format!(
+                "SELECT body FROM log_chunks WHERE seq >= {first} AND seq < {first} + 50 ORDER BY seq"
+            ))
+            .await;
+        for line in bodies.concat().split_inclusive('\n') {
+            let wanted = expected.next().unwrap();
+            assert!(line.as_bytes() == wanted, "a line near byte {compared}");
+            compared += line.len();
+        }
+    }
+    assert!(expected.next().is_none());
+    assert_eq!(compared as i64, stored);
+}
+
+/// `VmHWM`: the most memory that a process has ever had in use.
+fn peak_memory_kb(status: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(status).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
