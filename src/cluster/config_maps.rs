@@ -37,7 +37,7 @@ impl Cluster {
         match serde_json::from_slice::<Raw>(&body) {
             Ok(raw) => Ok(Some(raw.data.unwrap_or_default())),
             Err(error) => Err(ClusterError::Malformed {
-                call,
+                call: Box::new(call),
                 problem: error.to_string(),
             }),
         }

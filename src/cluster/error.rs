@@ -15,7 +15,7 @@ pub enum ClusterError {
     #[error("cannot {call}: cannot reach the API server {url}: {problem}")]
     Unreachable {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The API server.
         url: String,
         /// Why, and what to do.
@@ -27,7 +27,7 @@ pub enum ClusterError {
     )]
     Unauthorized {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The API server.
         url: String,
         /// The server's words.
@@ -42,7 +42,7 @@ pub enum ClusterError {
     )]
     Forbidden {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The server's words.
         message: String,
     },
@@ -52,7 +52,7 @@ pub enum ClusterError {
     )]
     NotInstalled {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The API server.
         url: String,
     },
@@ -60,7 +60,7 @@ pub enum ClusterError {
     #[error("cannot {call}: {message}")]
     NotFound {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The server's words.
         message: String,
     },
@@ -68,7 +68,7 @@ pub enum ClusterError {
     #[error("cannot {call}: the API server answered {code} {message}")]
     Rejected {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// HTTP status code.
         code: u16,
         /// The server's words.
@@ -82,17 +82,25 @@ pub enum ClusterError {
     #[error("cannot {call}: no answer from {url} within {after:?}")]
     Timeout {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// The API server.
         url: String,
         /// How long we waited.
         after: Duration,
     },
+    /// The cycle's time is over.
+    #[error(
+        "cannot {call}: the cycle's deadline is over (kubernetes.cycleDeadline); the next cycle goes on"
+    )]
+    DeadlineOver {
+        /// What was asked.
+        call: Box<Call>,
+    },
     /// The connection broke while the answer came in.
     #[error("cannot {call}: the answer broke off: {problem}")]
     BrokenOff {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// Why.
         problem: String,
     },
@@ -100,7 +108,7 @@ pub enum ClusterError {
     #[error("cannot {call}: the answer can't be read: {problem}")]
     Malformed {
         /// What was asked.
-        call: Call,
+        call: Box<Call>,
         /// What is wrong with it.
         problem: String,
     },

@@ -119,7 +119,7 @@ impl Cluster {
             };
             let page: Page<'_> =
                 serde_json::from_slice(&body).map_err(|error| ClusterError::Malformed {
-                    call: call.clone(),
+                    call: Box::new(call.clone()),
                     problem: error.to_string(),
                 })?;
             for item in page.items {

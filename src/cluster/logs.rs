@@ -92,7 +92,7 @@ impl LogStream {
                 }
                 Some(Err(error)) => {
                     return Err(ClusterError::BrokenOff {
-                        call: self.call.clone(),
+                        call: Box::new(self.call.clone()),
                         problem: chain(&error),
                     });
                 }

@@ -41,7 +41,7 @@ impl Cluster {
                 match response.into_body().collect().await {
                     Ok(body) => Ok(body.to_bytes()),
                     Err(error) => Err(ClusterError::BrokenOff {
-                        call: call.clone(),
+                        call: Box::new(call.clone()),
                         problem: chain(&error),
                     }),
                 }
@@ -81,8 +81,16 @@ impl Cluster {
     }
 
     pub(super) fn timed_out(&self, call: &Call, after: Duration) -> ClusterError {
+        if self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            return ClusterError::DeadlineOver {
+                call: Box::new(call.clone()),
+            };
+        }
         ClusterError::Timeout {
-            call: call.clone(),
+            call: Box::new(call.clone()),
             url: self.url.clone(),
             after,
         }
@@ -121,7 +129,7 @@ impl Cluster {
             Request::get(uri)
                 .body(Body::empty())
                 .map_err(|error| ClusterError::Malformed {
-                    call: call.clone(),
+                    call: Box::new(call.clone()),
                     problem: format!("{uri} is no request: {error}"),
                 })?;
         let response = self
@@ -147,7 +155,7 @@ impl Cluster {
             other => chain(other),
         };
         ClusterError::Unreachable {
-            call: call.clone(),
+            call: Box::new(call.clone()),
             url: self.url.clone(),
             problem,
         }
@@ -171,7 +179,7 @@ impl Cluster {
             message: String::from_utf8_lossy(&body).trim().to_owned(),
             metadata: StatusMetadata::default(),
         });
-        let (call, url, message) = (call.clone(), self.url.clone(), status.message);
+        let (call, url, message) = (Box::new(call.clone()), self.url.clone(), status.message);
         match code {
             StatusCode::UNAUTHORIZED => ClusterError::Unauthorized { call, url, message },
             StatusCode::FORBIDDEN => ClusterError::Forbidden { call, message },

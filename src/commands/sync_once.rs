@@ -40,6 +40,7 @@ async fn sync(
         Ok(report) => Ok(report),
         Err(RunError::Cluster(error)) => Err(error.into()),
         Err(RunError::Store(error)) => Err(error.into()),
+        Err(error @ RunError::Overdue(_)) => Err(error.into()),
     }
 }
 

@@ -107,7 +107,7 @@ mod tests {
             k6_test_name: "awaited".to_owned(),
             created_at: "2026-11-23T04:39:43Z".parse().unwrap(),
             version: 0,
-            record: StepRecord::new(),
+            record: StepRecord::default(),
         };
         for (discovery, expected) in [
             (

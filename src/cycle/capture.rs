@@ -169,7 +169,7 @@ impl Capture<'_> {
         let nothing_came = rest.lines.is_none() && self.captured.lines == 0;
         let is_doubtful = rest.cursor_missing || (cursor.is_none() && nothing_came);
         let complete = ended && (!is_doubtful || self.has_settled(now));
-        let gap = (complete && rest.cursor_missing).then(|| Gap {
+        let gap = (complete && rest.cursor_missing).then_some(Gap {
             after_ts: self.position.cursor_ts,
             before_ts: None,
             cause: GapCause::Rotated,

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use self::adopt::{Discovery, RUN_LABEL, STEP_LABEL};
 use self::capture::{Captured, Task, capture};
@@ -64,7 +64,15 @@ pub enum RunError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database did not answer, long after the deadline.
+    #[error(
+        "the cycle did not end within {0:?}, though its deadline for Kubernetes was over: the database does not answer; what was stored is right, and the next cycle goes on"
+    )]
+    Overdue(Duration),
 }
+
+/// Requests to Kubernetes end at the deadline; the database is given so much longer to store what they brought.
+const TIME_TO_STORE: Duration = Duration::from_secs(60);
 
 /// Performs one full cycle.
 ///
@@ -81,7 +89,11 @@ pub async fn run(
         trigger = settings.trigger,
         "Starting scheduled K6 steps sync"
     );
-    let outcome = reconcile(cluster, store, settings, &begun).await;
+    let limit = settings.deadline + TIME_TO_STORE;
+    // Whatever is cut off here was a transaction that is then undone.
+    let outcome = timeout(limit, reconcile(cluster, store, settings, &begun))
+        .await
+        .unwrap_or(Err(RunError::Overdue(limit)));
     store
         .record_cycle(&record(&outcome, settings, &begun))
         .await

@@ -71,7 +71,7 @@ macro_rules! on {
         }
     };
 }
-pub(self) use on;
+use on;
 
 /// Runs `$body` as a transaction that may write, again if others undid it; `$action` says what it is for.
 macro_rules! transaction {
@@ -541,7 +541,7 @@ fn adopted(step: &NewStep, id: i64, test_run_id: i64) -> Step {
         version: 0,
         record: model::StepRecord {
             k6_uid: Some(step.k6_uid.clone()),
-            ..model::StepRecord::new()
+            ..model::StepRecord::default()
         },
     }
 }

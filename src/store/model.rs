@@ -179,9 +179,9 @@ pub struct StepRecord {
     pub finished_at: Option<Timestamp>,
 }
 
-impl StepRecord {
-    /// A step of which nothing is known yet.
-    pub const fn new() -> Self {
+/// A step of which nothing is known yet.
+impl Default for StepRecord {
+    fn default() -> Self {
         Self {
             k6_uid: None,
             parallelism: None,
