@@ -17,19 +17,36 @@ const REMARK_BYTES: usize = 4 * 1024;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// The last line that is stored: its time, and how many stored lines bear that time (FACT 3).
+/// Where a log was left off: the latest time that is stored, and how many stored lines to skip from there.
+///
+/// Times mostly grow, and then this is the last line's time and how many lines bear it (FACT 3). But not always: the
+/// runtime stamps stdout and stderr apart before it writes them, so that neighbours may be swapped, and clocks step back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// Nanoseconds since 1970, UTC.
     pub ts: i64,
-    /// Stored lines with exactly this time, at least 1.
+    /// Stored lines from the first with this time on, in the order written, that an answer since
+    /// [`Cursor::since_second`] delivers again; at least 1.
     pub seen: i64,
 }
 
 impl Cursor {
-    /// The whole second to ask since: the API server cuts `sinceTime` to seconds anyway (FACT 2).
+    /// The whole second to ask since. The API server cuts `sinceTime` to seconds anyway (FACT 2); a second more, so that
+    /// a line is not hidden which was stamped a moment before the cursor's and written after it.
     pub fn since_second(self) -> i64 {
-        self.ts.div_euclid(NANOS_PER_SECOND)
+        self.ts.div_euclid(NANOS_PER_SECOND) - 1
+    }
+
+    /// The cursor once a line with time `ts` is stored too.
+    fn after(self, ts: i64) -> Self {
+        if ts > self.ts {
+            return Self { ts, seen: 1 };
+        }
+        let is_delivered_again = ts >= self.since_second() * NANOS_PER_SECOND;
+        Self {
+            seen: self.seen + i64::from(is_delivered_again),
+            ..self
+        }
     }
 }
 
@@ -51,7 +68,7 @@ pub struct Lines {
     pub count: i64,
     /// Time of the first line.
     pub first_ts: i64,
-    /// Time of the last line.
+    /// Time of the last line; not necessarily the latest.
     pub last_ts: i64,
     /// Where the log is left off once these lines are stored.
     pub cursor: Cursor,
@@ -86,7 +103,7 @@ pub struct Splitter {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Lines up to the cursor are on their way; so many had the cursor's own time.
+    /// Stored lines are on their way; so many came from the first with the cursor's time on.
     Seeking { at_cursor: i64 },
     /// A first read. `fragment`: it began inside a line.
     Beginning { fragment: bool },
@@ -100,6 +117,7 @@ struct NewLines {
     body: Vec<u8>,
     count: i64,
     first_ts: i64,
+    last_ts: i64,
     hole: Option<Hole>,
 }
 
@@ -161,6 +179,7 @@ impl Splitter {
         let remark = self
             .held
             .take()
+            .filter(|line| line.len() <= REMARK_BYTES)
             .map(|line| String::from_utf8_lossy(&line).into_owned());
         Rest {
             lines: self.take(),
@@ -201,13 +220,12 @@ impl Splitter {
     fn is_new(&mut self, ts: i64) -> bool {
         match (&mut self.phase, self.cursor) {
             (Phase::Seeking { at_cursor }, Some(cursor)) => {
-                if ts < cursor.ts {
+                if ts <= cursor.ts && *at_cursor < cursor.seen {
+                    let is_counted = *at_cursor > 0 || ts == cursor.ts;
+                    *at_cursor += i64::from(is_counted);
                     return false;
                 }
-                if ts == cursor.ts && *at_cursor < cursor.seen {
-                    *at_cursor += 1;
-                    return false;
-                }
+                // A stored line is never later than the cursor: those that are missing have been lost.
                 if *at_cursor < cursor.seen {
                     self.new.hole = Some(Hole {
                         after_ts: Some(cursor.ts),
@@ -229,12 +247,13 @@ impl Splitter {
 
     fn advance(&mut self, ts: i64) {
         self.cursor = Some(match self.cursor {
-            Some(Cursor { ts: last, seen }) if last == ts => Cursor { ts, seen: seen + 1 },
-            _ => Cursor { ts, seen: 1 },
+            Some(cursor) => cursor.after(ts),
+            None => Cursor { ts, seen: 1 },
         });
         if self.new.count == 0 {
             self.new.first_ts = ts;
         }
+        self.new.last_ts = ts;
     }
 
     fn append(&mut self, text: &[u8], terminated: bool) {
@@ -269,7 +288,7 @@ impl Splitter {
             body: new.body,
             count: new.count,
             first_ts: new.first_ts,
-            last_ts: cursor.ts,
+            last_ts: new.last_ts,
             cursor,
             hole: new.hole,
         })
