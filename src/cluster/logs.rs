@@ -5,10 +5,12 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kube::client::Body;
 use tokio::time::timeout;
+use url::form_urlencoded::byte_serialize;
 
 use super::Cluster;
 use super::call::Call;
 use super::error::{ClusterError, chain};
+use super::request::Send;
 
 /// Which log to read, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +63,11 @@ impl Cluster {
         if options.previous {
             query.push(("previous", "true"));
         }
+        // The names may come from a database row that anybody wrote.
+        let [namespace, pod] =
+            [namespace, pod].map(|name| byte_serialize(name.as_bytes()).collect::<String>());
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
-        let response = self.get_stream(&call, &path, &query).await?;
+        let response = self.stream(&call, Send::get(&path).query(&query)).await?;
         Ok(LogStream {
             cluster: self.clone(),
             call,

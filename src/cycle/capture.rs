@@ -15,6 +15,8 @@ use crate::store::{Store, StoreError, sql_text};
 /// Just after a rotation an ended container's log can look empty (FACT 4): an empty log is believed only when its
 /// container has been over for so long.
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// A log that its node did not give for so long after the container's end is given up.
+const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// A log to bring up to date.
 #[derive(Clone, Debug)]
@@ -89,7 +91,16 @@ pub async fn capture(
         Todo::Nothing => Ok(()),
         Todo::Close(cause) => capture.close(cause).await,
         Todo::Read { .. } if Instant::now() >= deadline => Err(capture.too_late()),
-        Todo::Read { previous, ended } => capture.read(cluster, previous, ended, now).await,
+        Todo::Read { previous, ended } => {
+            let outcome = capture.read(cluster, previous, ended, now).await;
+            match outcome {
+                Err(Stop::Failed(error)) if ended && capture.is_given_up(&error, now) => {
+                    tracing::warn!(%error, "the log is given up");
+                    capture.close(Some(GapCause::Unavailable)).await
+                }
+                outcome => outcome,
+            }
+        }
     };
     match outcome {
         Ok(()) | Err(Stop::LostRace) => {}
@@ -151,7 +162,17 @@ impl Capture<'_> {
             Err(error) => return self.no_log(error, previous).await,
         };
         let mut splitter = Splitter::new(cursor);
-        while let Some(bytes) = log.next().await? {
+        loop {
+            let bytes = match log.next().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break,
+                Err(error) => {
+                    // The lines that came whole are good, and the next cycle goes on after them.
+                    self.append(splitter.finish(false).lines, None, false)
+                        .await?;
+                    return Err(error.into());
+                }
+            };
             let mut input = &bytes[..];
             while let Some(lines) = splitter.push(&mut input) {
                 self.append(Some(lines), None, false).await?;
@@ -213,11 +234,22 @@ impl Capture<'_> {
     }
 
     fn has_settled(&self, now: Timestamp) -> bool {
-        self.task
-            .stream
-            .facts
-            .finished_at
-            .is_none_or(|finished_at| now.duration_since(finished_at) >= SETTLED_AFTER)
+        self.has_been_over_for(SETTLED_AFTER, now)
+    }
+
+    /// The kubelet itself says that it has no such log, and goes on saying so.
+    fn is_given_up(&self, error: &CaptureError, now: Timestamp) -> bool {
+        let is_kubelets_word = matches!(
+            error,
+            CaptureError::Remark { .. }
+                | CaptureError::Cluster(ClusterError::Rejected { code: 400, .. })
+        );
+        is_kubelets_word && self.has_been_over_for(GIVEN_UP_AFTER, now)
+    }
+
+    fn has_been_over_for(&self, age: SignedDuration, now: Timestamp) -> bool {
+        let finished_at = self.task.stream.facts.finished_at;
+        finished_at.is_none_or(|finished_at| now.duration_since(finished_at) >= age)
     }
 
     async fn append(

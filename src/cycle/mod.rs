@@ -145,7 +145,15 @@ async fn reconcile(
         },
         default_namespace: &settings.default_namespace,
     };
+    // TestRuns before steps: a dashboard that inserts its step before it creates the TestRun is never overtaken.
+    let mut test_runs = Listed::default();
+    if settings.discovery != Discovery::Off {
+        test_runs = cluster.test_runs(&settings.namespaces).await?;
+    }
     let (mut steps, bad_steps) = store.active_steps(&scope).await?;
+    if settings.discovery == Discovery::Off && !steps.is_empty() {
+        test_runs = cluster.test_runs(&settings.namespaces).await?;
+    }
     let mut failures: Vec<Failure> = bad_steps
         .into_iter()
         .map(|bad| Failure {
@@ -157,21 +165,18 @@ async fn reconcile(
         })
         .collect();
 
-    let mut test_runs = Listed::default();
-    let mut claimed = HashMap::new();
-    if !steps.is_empty() || settings.discovery != Discovery::Off {
-        test_runs = cluster.test_runs(&settings.namespaces).await?;
-        claimed = claims(store, &steps, &test_runs.items).await?;
-        let new = adopt::unclaimed(&test_runs.items, &claimed, &steps, settings.discovery);
-        steps.extend(store.adopt(&new).await?);
-        failures.extend(unreadable(&test_runs.malformed, &steps));
-    }
+    let claimed = claims(store, &steps, &test_runs.items).await?;
+    let new = adopt::unclaimed(&test_runs.items, &claimed, &steps, settings.discovery);
+    steps.extend(store.adopt(&new).await?);
+    failures.extend(unreadable(&test_runs.malformed, &steps));
+
+    // Streams before pods: one that is known and has no pod is then really gone, and not another sync's discovery.
+    let step_ids: Vec<i64> = steps.iter().map(|step| step.id).collect();
+    let streams = store.streams(&step_ids).await?;
     let mut pods = Listed::default();
     if !steps.is_empty() {
         pods = cluster.pods(&settings.namespaces).await?;
     }
-    let step_ids: Vec<i64> = steps.iter().map(|step| step.id).collect();
-    let streams = store.streams(&step_ids).await?;
     let total = steps.len();
     let mut plans = plan(
         steps,

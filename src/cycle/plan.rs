@@ -12,6 +12,9 @@ use crate::store::model::{
     GapCause, Role, Status, Step, StepRecord, Stream, StreamFacts, StreamKey, StreamState,
 };
 
+/// API servers stamp objects with clocks of their own: a pod may look so much older than the TestRun that it belongs to.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
+
 /// What the cluster and the database show, all of it taken before anything is decided.
 #[derive(Debug)]
 pub struct Sight<'a> {
@@ -94,6 +97,8 @@ struct Index<'a> {
     streams: HashMap<i64, Vec<&'a Stream>>,
     /// The step that an unpinned TestRun goes to: of several that name it, the oldest.
     claimant: HashMap<(String, String), i64>,
+    /// The step that pods go to when their TestRun is gone: of several that named it, the youngest.
+    heir: HashMap<(String, String), i64>,
 }
 
 impl<'a> Index<'a> {
@@ -110,17 +115,27 @@ impl<'a> Index<'a> {
             streams.entry(facts.step_id).or_default().push(stream);
             pod_owner.insert(facts.key.pod_uid.as_str(), facts.step_id);
         }
+        let by_uid: HashMap<&str, &TestRun> = sight
+            .test_runs
+            .iter()
+            .map(|run| (run.uid.as_str(), run))
+            .collect();
         let mut claimant = HashMap::new();
-        for step in steps.iter().filter(|step| step.record.k6_uid.is_none()) {
+        let mut heir = HashMap::new();
+        for step in steps {
             let name = (step.namespace.clone(), step.k6_test_name.clone());
-            claimant.entry(name).or_insert(step.id);
+            match &step.record.k6_uid {
+                None => {
+                    claimant.entry(name).or_insert(step.id);
+                }
+                Some(uid) if !by_uid.contains_key(uid.as_str()) => {
+                    heir.insert(name, step.id);
+                }
+                Some(_) => {}
+            }
         }
         Self {
-            by_uid: sight
-                .test_runs
-                .iter()
-                .map(|run| (run.uid.as_str(), run))
-                .collect(),
+            by_uid,
             by_name: sight
                 .test_runs
                 .iter()
@@ -130,6 +145,7 @@ impl<'a> Index<'a> {
             pod_owner,
             streams,
             claimant,
+            heir,
         }
     }
 
@@ -154,14 +170,16 @@ impl<'a> Index<'a> {
     /// An older TestRun of the same name may have left pods behind (FACT 21).
     fn pods(&self, step: &Step, test_run: Option<&TestRun>) -> Vec<&'a Pod> {
         let named = self.named(step);
+        let name = (step.namespace.clone(), step.k6_test_name.clone());
+        let is_heir = self.heir.get(&name) == Some(&step.id);
         let is_own = |pod: &Pod| match self.pod_owner.get(pod.uid.as_str()) {
             Some(owner) => *owner == step.id,
             None => match (test_run, named) {
-                (Some(test_run), _) => pod.created_at >= test_run.created_at,
+                (Some(test_run), _) => pod.created_at + CLOCK_SKEW >= test_run.created_at,
                 (None, Some(successor)) => {
-                    step.record.k6_uid.is_some() && pod.created_at < successor.created_at
+                    is_heir && pod.created_at + CLOCK_SKEW < successor.created_at
                 }
-                (None, None) => step.record.k6_uid.is_some(),
+                (None, None) => is_heir,
             },
         };
         self.pods
@@ -215,6 +233,9 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
         errors.extend(error);
         verdict
     };
+    // A pod that can't be read may be the very runner whose end is not known.
+    let verdict =
+        verdict.filter(|verdict| bad_pods.is_empty() || verdict.status != Status::Finished);
     let culprit = verdict.as_ref().and_then(|verdict| verdict.culprit.clone());
     StepPlan {
         record: record(&step, test_run, verdict, &streams, sight.now),
@@ -373,26 +394,16 @@ fn life(
     state: &ContainerState,
     previous: bool,
 ) -> Life {
-    let mut facts = StreamFacts {
-        key: StreamKey {
-            pod_uid: pod.uid.clone(),
-            container: container.name.clone(),
-            restart_count,
-        },
-        step_id,
-        pod_name: pod.name.clone(),
-        role: role(pod.job, container.kind),
-        state: StreamState::Waiting,
-        exit_code: None,
-        reason: None,
-        started_at: None,
-        finished_at: None,
-    };
+    let mut facts = blank_facts(pod, &container.name, container.kind, step_id, restart_count);
     let mut stillborn = false;
     let observed = match state {
+        ContainerState::Waiting { reason, .. } if pod.ended => {
+            facts.reason = pod.reason.clone().or_else(|| reason.clone());
+            stillborn = true;
+            over_unreported(pod)
+        }
         ContainerState::Waiting { reason, message } => {
             facts.reason.clone_from(reason);
-            stillborn = pod.ended;
             ObservedState::Waiting {
                 reason: reason.clone(),
                 message: message.clone(),
@@ -401,18 +412,11 @@ fn life(
         }
         ContainerState::Running { started_at } => {
             facts.started_at = *started_at;
-            if pod.ended {
-                // The node is gone or did not report: it runs no more, and nobody knows how it ended.
-                facts.state = StreamState::Terminated;
-                facts.reason.clone_from(&pod.reason);
-                ObservedState::Terminated {
-                    exit_code: None,
-                    reason: pod.reason.clone(),
-                    message: pod.message.clone(),
-                }
-            } else {
-                facts.state = StreamState::Running;
-                ObservedState::Running
+            facts.state = StreamState::Running;
+            match pod.ended {
+                // Its log may go on while it is being ended, and is complete when its end is reported.
+                true => over_unreported(pod),
+                false => ObservedState::Running,
             }
         }
         ContainerState::Terminated(terminated) => {
@@ -441,6 +445,58 @@ fn life(
         observed,
         previous,
         stillborn,
+    }
+}
+
+fn blank_facts(
+    pod: &Pod,
+    container: &str,
+    kind: ContainerKind,
+    step_id: i64,
+    restart_count: i64,
+) -> StreamFacts {
+    StreamFacts {
+        key: StreamKey {
+            pod_uid: pod.uid.clone(),
+            container: container.to_owned(),
+            restart_count,
+        },
+        step_id,
+        pod_name: pod.name.clone(),
+        role: role(pod.job, kind),
+        state: StreamState::Waiting,
+        exit_code: None,
+        reason: None,
+        started_at: None,
+        finished_at: None,
+    }
+}
+
+/// A container of a pod that is over, of which nobody said how it ended: the node is gone, the pod was evicted, or an
+/// init container failed before it could start.
+fn over_unreported(pod: &Pod) -> ObservedState {
+    let failed_before = pod
+        .containers
+        .iter()
+        .find_map(|container| match &container.state {
+            ContainerState::Terminated(end) if end.exit_code != 0 => {
+                Some((&container.name, end.exit_code))
+            }
+            _ => None,
+        });
+    let (reason, message) = match (&pod.reason, failed_before) {
+        (None, Some((name, exit_code))) => (
+            Some("InitContainerFailed".to_owned()),
+            Some(format!(
+                "the container {name} had ended with exit code {exit_code}"
+            )),
+        ),
+        (reason, _) => (reason.clone(), pod.message.clone()),
+    };
+    ObservedState::Terminated {
+        exit_code: None,
+        reason,
+        message,
     }
 }
 
@@ -539,8 +595,19 @@ fn evidence(
         keep_newest(&mut newest, &life.facts, life.observed.clone());
     }
     let mut containers: Vec<Observed> = newest.into_values().collect();
+    // Pods that were refused by their node are over without a word on their containers.
+    let refused = pods
+        .iter()
+        .filter(|pod| pod.ended && pod.containers.is_empty());
+    containers.extend(refused.map(|pod| Observed {
+        key: blank_facts(pod, "k6", ContainerKind::Main, step.id, 0).key,
+        pod_name: pod.name.clone(),
+        role: role(pod.job, ContainerKind::Main),
+        state: over_unreported(pod),
+    }));
     containers.sort_by(|a, b| (&a.pod_name, &a.key).cmp(&(&b.pod_name, &b.key)));
     Evidence {
+        present: step.record.status,
         stage: test_run.map_or(Stage::New, |run| run.stage.clone()),
         cloud_aborted: test_run.is_some_and(|run| run.cloud_aborted),
         parallelism: test_run

@@ -14,6 +14,8 @@ const CREATING_TOO_LONG: SignedDuration = SignedDuration::from_mins(2);
 /// What is known of a TestRun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
+    /// The step's status until now.
+    pub present: Status,
     /// k6-operator's word.
     pub stage: Stage,
     /// Condition `CloudTestRunAborted`.
@@ -186,7 +188,10 @@ pub fn verdict(evidence: &Evidence, now: Timestamp) -> Verdict {
         Stage::Finished => finished(evidence),
         Stage::Error => refused(evidence, now),
         Stage::Unknown(word) => Verdict {
-            status: Status::Initializing,
+            status: match evidence.present {
+                Status::Pending => Status::Initializing,
+                present => present,
+            },
             reason: Some("UnknownStage".to_owned()),
             message: Some(format!(
                 "k6-operator reports the stage `{word}`, which this k6sync does not know; upgrade k6sync"

@@ -136,9 +136,10 @@ pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else {
         return false;
     };
-    // PostgreSQL: serialization_failure, deadlock_detected. SQLite: SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT.
+    // PostgreSQL: serialization_failure, deadlock_detected, and unique_violation: another has just inserted what this
+    // transaction, tried again, will find. SQLite: SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT.
     matches!(
         error.code().as_deref(),
-        Some("40001" | "40P01" | "5" | "517")
+        Some("40001" | "40P01" | "23505" | "5" | "517")
     )
 }

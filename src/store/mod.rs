@@ -481,8 +481,9 @@ async fn open_postgres(text: &str) -> Result<Db, sqlx::Error> {
 
 /// A value of ours as JSON: plain structs with text keys, which always can be.
 fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value)
-        .unwrap_or_else(|error| unreachable!("a row of ours is JSON: {error}"))
+    let json = serde_json::to_string(value)
+        .unwrap_or_else(|error| unreachable!("a row of ours is JSON: {error}"));
+    text::without_nul(json)
 }
 
 fn rows_of<T: DeserializeOwned>(rows: Vec<String>) -> Result<Vec<T>, sqlx::Error> {

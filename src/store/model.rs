@@ -130,6 +130,8 @@ words! {
         Restarted = "restarted",
         /// The pod was deleted before its log had been read to the end.
         Deleted = "deleted",
+        /// The pod is there, but its node no longer has the log of a container that ended.
+        Unavailable = "unavailable",
     }
 }
 
@@ -265,11 +267,11 @@ pub struct StepSummary {
     pub test_run_id: i64,
     /// `status`.
     pub status: Status,
-    /// `started_at`.
-    #[serde(with = "time::optional")]
+    /// `started_at`; one that can't be read counts for nothing.
+    #[serde(deserialize_with = "time::lenient")]
     pub started_at: Option<Timestamp>,
     /// `finished_at`.
-    #[serde(with = "time::optional")]
+    #[serde(deserialize_with = "time::lenient")]
     pub finished_at: Option<Timestamp>,
 }
 

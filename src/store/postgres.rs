@@ -1,4 +1,6 @@
 //! PostgreSQL 13 or newer: statements. Every statement has its twin in `sqlite`.
+//!
+//! Sets of ids are compared with `= ANY (ARRAY(…))`, which uses an index even when the planner has no statistics yet.
 
 use super::sql::{self, Sql};
 
@@ -11,16 +13,16 @@ pub(super) const SQL: Sql = Sql {
             SELECT id, test_run_id, name, coalesce(nullif(namespace, ''), $2) AS namespace, k6_test_name, created_at,
                    version, k6_uid, parallelism, stage, status, reason, message, started_at, finished_at
             FROM test_run_steps
-            WHERE id IN (
+            WHERE id = ANY (ARRAY(
                 SELECT id FROM test_run_steps WHERE status IN ('pending', 'initializing', 'running', 'finishing')
                 UNION SELECT step_id FROM log_streams WHERE NOT complete
-            ) AND ($1::json IS NULL
-                   OR coalesce(nullif(namespace, ''), $2) IN (SELECT json_array_elements_text($1::json)))
+            )) AND ($1::json IS NULL
+                   OR coalesce(nullif(namespace, ''), $2) = ANY (ARRAY(SELECT json_array_elements_text($1::json))))
             ORDER BY id
         ) step",
     claimed: "
         SELECT json_build_object('k6_uid', k6_uid, 'id', id)::text FROM test_run_steps
-        WHERE k6_uid IN (SELECT json_array_elements_text($1::json))",
+        WHERE k6_uid = ANY (ARRAY(SELECT json_array_elements_text($1::json)))",
     find_run: sql::FIND_RUN,
     insert_run: "
         INSERT INTO test_runs (name, namespace, created_at, updated_at)
@@ -36,17 +38,19 @@ pub(super) const SQL: Sql = Sql {
         SELECT row_to_json(stream)::text FROM (
             SELECT id, step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
                    started_at, finished_at, cursor_ts, cursor_seen, lines, gaps, complete
-            FROM log_streams WHERE step_id IN (SELECT json_array_elements_text($1::json)::bigint) ORDER BY id
+            FROM log_streams WHERE step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint)) ORDER BY id
         ) stream",
     put_streams: "
         INSERT INTO log_streams (step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
                                  started_at, finished_at)
-        SELECT step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason, started_at,
-               finished_at
+        SELECT step_id, pod_name, pod_uid, container, role, restart_count, new.state, exit_code, new.reason,
+               new.started_at, new.finished_at
         FROM json_to_recordset($1::json) AS new(step_id bigint, pod_name text, pod_uid text, container text,
             role text, restart_count bigint, state text, exit_code bigint, reason text, started_at timestamptz,
             finished_at timestamptz)
+        JOIN test_run_steps ON test_run_steps.id = new.step_id
         ORDER BY pod_uid, container, restart_count
+        FOR KEY SHARE OF test_run_steps
         ON CONFLICT (pod_uid, container, restart_count) DO UPDATE
         SET state = excluded.state, exit_code = excluded.exit_code, reason = excluded.reason,
             started_at = excluded.started_at, finished_at = excluded.finished_at
@@ -58,7 +62,7 @@ pub(super) const SQL: Sql = Sql {
         VALUES ($1, $2, $3, $4, $5::timestamptz)",
     last_chunks: sql::LAST_CHUNKS,
     lock_runs: "
-        SELECT id FROM test_runs WHERE id IN (SELECT json_array_elements_text($1::json)::bigint)
+        SELECT id FROM test_runs WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
         ORDER BY id FOR UPDATE",
     update_steps: "
         UPDATE test_run_steps
@@ -68,14 +72,15 @@ pub(super) const SQL: Sql = Sql {
         FROM json_to_recordset($1::json) AS new(id bigint, version bigint, k6_uid text, parallelism bigint, stage text,
             status text, reason text, message text, started_at timestamptz, finished_at timestamptz)
         WHERE test_run_steps.id = new.id AND test_run_steps.version = new.version
+          AND NOT EXISTS (SELECT 1 FROM test_run_steps other WHERE other.k6_uid = new.k6_uid AND other.id <> new.id)
         RETURNING json_build_object('id', test_run_steps.id, 'test_run_id', test_run_id)::text",
     touch_steps: "
         UPDATE test_run_steps SET synced_at = $2::timestamptz
-        WHERE id IN (SELECT json_array_elements_text($1::json)::bigint)",
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
     steps_of_runs: "
         SELECT json_build_object('test_run_id', test_run_id, 'status', status, 'started_at', started_at,
             'finished_at', finished_at)::text
-        FROM test_run_steps WHERE test_run_id IN (SELECT json_array_elements_text($1::json)::bigint)",
+        FROM test_run_steps WHERE test_run_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
     update_runs: "
         UPDATE test_runs
         SET status = new.status, started_at = new.started_at, finished_at = new.finished_at,

@@ -59,7 +59,7 @@ pub(super) const SQL: Sql = Sql {
         SELECT value ->> 'step_id', value ->> 'pod_name', value ->> 'pod_uid', value ->> 'container',
                value ->> 'role', value ->> 'restart_count', value ->> 'state', value ->> 'exit_code',
                value ->> 'reason', value ->> 'started_at', value ->> 'finished_at'
-        FROM json_each($1) WHERE true
+        FROM json_each($1) WHERE EXISTS (SELECT 1 FROM test_run_steps WHERE id = value ->> 'step_id')
         ON CONFLICT (pod_uid, container, restart_count) DO UPDATE
         SET state = excluded.state, exit_code = excluded.exit_code, reason = excluded.reason,
             started_at = excluded.started_at, finished_at = excluded.finished_at
@@ -78,6 +78,8 @@ pub(super) const SQL: Sql = Sql {
             started_at = new.value ->> 'started_at', finished_at = new.value ->> 'finished_at', version = version + 1
         FROM json_each($1) AS new
         WHERE test_run_steps.id = new.value ->> 'id' AND version = new.value ->> 'version'
+          AND NOT EXISTS (SELECT 1 FROM test_run_steps other
+                          WHERE other.k6_uid = new.value ->> 'k6_uid' AND other.id <> new.value ->> 'id')
         RETURNING json_object('id', test_run_steps.id, 'test_run_id', test_run_id)",
     touch_steps: "
         UPDATE test_run_steps SET synced_at = $2 WHERE id IN (SELECT value FROM json_each($1))",

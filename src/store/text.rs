@@ -29,9 +29,49 @@ pub fn sql_text(bytes: Vec<u8>) -> (String, i64) {
     (text, replaced)
 }
 
+/// JSON text with every escaped NUL replaced by an escaped U+FFFD: a message of k6 or of a kubelet may hold one.
+pub(super) fn without_nul(json: String) -> String {
+    const NUL: &str = "\\u0000";
+    if !json.contains(NUL) {
+        return json;
+    }
+    let mut text = String::with_capacity(json.len());
+    let mut rest = json.as_str();
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        text.push_str(before);
+        if let Some(after) = escape.strip_prefix(NUL) {
+            text.push_str("\\ufffd");
+            rest = after;
+        } else {
+            // The backslash and what it escapes go together, so that `\\\\u0000` stays what it is.
+            let taken = 1 + escape[1..].chars().next().map_or(0, char::len_utf8);
+            text.push_str(&escape[..taken]);
+            rest = &escape[taken..];
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_freed_of_nul() {
+        for text in [
+            "plain",
+            "a\0b",
+            "\0",
+            "back\\slash \\u0000 \0 \\",
+            "\u{e9}\0\n",
+        ] {
+            let json = without_nul(serde_json::to_string(text).unwrap());
+            let read: String = serde_json::from_str(&json).unwrap();
+            assert_eq!(read, text.replace('\0', "\u{fffd}"));
+        }
+    }
 
     #[test]
     fn replaces_what_sql_cannot_hold() {

@@ -31,6 +31,14 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     from_sql(&text).map_err(|error| D::Error::custom(format!("`{text}` is not a time: {error}")))
 }
 
+/// A time of a row that is not ours to judge: what can't be read is taken for nothing.
+pub(super) fn lenient<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| from_sql(&text).ok()))
+}
+
 /// The same for a column that may be null.
 pub(super) mod optional {
     use super::*;

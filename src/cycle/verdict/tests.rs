@@ -43,6 +43,7 @@ fn waiting(reason: &str, age_minutes: i64) -> ObservedState {
 
 fn evidence(stage: &str, runners: Vec<ObservedState>) -> Evidence {
     Evidence {
+        present: Status::Pending,
         stage: Stage::from(stage.to_owned()),
         cloud_aborted: false,
         parallelism: Some(runners.len() as i64),

@@ -110,16 +110,18 @@ CREATE INDEX sync_errors_cycle ON sync_errors (cycle_id);
 
 -- One text a step. A pod's name ends in five random characters, so that shorter names are lower runner numbers.
 CREATE VIEW step_logs AS
-SELECT step_id, string_agg(header || coalesce(body || CASE WHEN right(body, 1) = chr(10) THEN '' ELSE chr(10) END, ''), ''
-                  ORDER BY role_order, length(pod_name), pod_name, container, restart_count) AS logs
-FROM (
-    SELECT s.step_id, s.pod_name, s.container, s.restart_count,
-           CASE s.role WHEN 'initializer' THEN 1 WHEN 'starter' THEN 2 WHEN 'runner' THEN 3 ELSE 4 END AS role_order,
-           '==> ' || s.role || ' ' || s.pod_name || '/' || s.container
-               || CASE WHEN s.restart_count > 0 THEN ' (restart ' || s.restart_count || ')' ELSE '' END
-               || CASE WHEN s.gaps > 0 THEN ' (gaps: ' || s.gaps || ')' ELSE '' END
-               || ' <==' || chr(10) AS header,
-           (SELECT string_agg(c.body, '' ORDER BY c.seq) FROM log_chunks c WHERE c.stream_id = s.id) AS body
-    FROM log_streams s
-) streams
-GROUP BY step_id;
+SELECT step.id AS step_id, (
+    SELECT string_agg(header || coalesce(body || CASE WHEN right(body, 1) = chr(10) THEN '' ELSE chr(10) END, ''), '' ORDER BY role_order, length(pod_name), pod_name, container, restart_count)
+    FROM (
+        SELECT s.pod_name, s.container, s.restart_count,
+               CASE s.role WHEN 'initializer' THEN 1 WHEN 'starter' THEN 2 WHEN 'runner' THEN 3 ELSE 4 END AS role_order,
+               '==> ' || s.role || ' ' || s.pod_name || '/' || s.container
+                   || CASE WHEN s.restart_count > 0 THEN ' (restart ' || s.restart_count || ')' ELSE '' END
+                   || CASE WHEN s.gaps > 0 THEN ' (gaps: ' || s.gaps || ')' ELSE '' END
+                   || ' <==' || chr(10) AS header,
+               (SELECT string_agg(c.body, '' ORDER BY c.seq) FROM log_chunks c WHERE c.stream_id = s.id) AS body
+        FROM log_streams s
+        WHERE s.step_id = step.id
+    ) streams
+) AS logs
+FROM test_run_steps step;

@@ -112,18 +112,19 @@ CREATE INDEX sync_errors_cycle ON sync_errors (cycle_id);
 -- (Aggregates take their rows in the order of the subquery; ORDER BY inside an aggregate needs SQLite 3.44, and an older
 -- one could not open a database with such a view at all.)
 CREATE VIEW step_logs AS
-SELECT step_id, group_concat(header || coalesce(body || CASE WHEN substr(body, -1) = char(10) THEN '' ELSE char(10) END, ''), '') AS logs
-FROM (
-    SELECT s.step_id,
-           '==> ' || s.role || ' ' || s.pod_name || '/' || s.container
-               || CASE WHEN s.restart_count > 0 THEN ' (restart ' || s.restart_count || ')' ELSE '' END
-               || CASE WHEN s.gaps > 0 THEN ' (gaps: ' || s.gaps || ')' ELSE '' END
-               || ' <==' || char(10) AS header,
-           (SELECT group_concat(body, '')
-            FROM (SELECT c.body FROM log_chunks c WHERE c.stream_id = s.id ORDER BY c.seq)) AS body
-    FROM log_streams s
-    ORDER BY s.step_id,
-             CASE s.role WHEN 'initializer' THEN 1 WHEN 'starter' THEN 2 WHEN 'runner' THEN 3 ELSE 4 END,
-             length(s.pod_name), s.pod_name, s.container, s.restart_count
-)
-GROUP BY step_id;
+SELECT step.id AS step_id, (
+    SELECT group_concat(header || coalesce(body || CASE WHEN substr(body, -1) = char(10) THEN '' ELSE char(10) END, ''), '')
+    FROM (
+        SELECT s.pod_name, s.container, s.restart_count,
+               CASE s.role WHEN 'initializer' THEN 1 WHEN 'starter' THEN 2 WHEN 'runner' THEN 3 ELSE 4 END AS role_order,
+               '==> ' || s.role || ' ' || s.pod_name || '/' || s.container
+                   || CASE WHEN s.restart_count > 0 THEN ' (restart ' || s.restart_count || ')' ELSE '' END
+                   || CASE WHEN s.gaps > 0 THEN ' (gaps: ' || s.gaps || ')' ELSE '' END
+                   || ' <==' || char(10) AS header,
+               (SELECT group_concat(body, '') FROM (SELECT c.body FROM log_chunks c WHERE c.stream_id = s.id ORDER BY c.seq)) AS body
+        FROM log_streams s
+        WHERE s.step_id = step.id
+        ORDER BY role_order, length(s.pod_name), s.pod_name, s.container, s.restart_count
+    ) streams
+) AS logs
+FROM test_run_steps step;
