@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::call::Call;
+use super::request::Send;
 use super::{Cluster, ClusterError};
 
 impl Cluster {
@@ -29,7 +30,7 @@ impl Cluster {
             name: Some(name.to_owned()),
         };
         let path = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
-        let body = match self.get(&call, &path, &[]).await {
+        let body = match self.send(&call, Send::get(&path)).await {
             Ok(body) => body,
             Err(ClusterError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::call::Call;
 use super::error::ClusterError;
+use super::request::Send;
 use super::{Cluster, Namespaces};
 
 /// Objects a page: small enough for one answer, large enough that 10,000 pods are 20 requests.
@@ -104,7 +105,7 @@ impl Cluster {
                     .map(|selector| ("labelSelector", selector)),
             );
             query.extend(next_page.as_deref().map(|token| ("continue", token)));
-            let body = match self.get(&call, &path, &query).await {
+            let body = match self.send(&call, Send::get(&path).query(&query)).await {
                 Ok(body) => body,
                 // The list took so long that its snapshot is gone; the rest comes from a newer one (FACT 12).
                 Err(ClusterError::Rejected {

@@ -71,7 +71,7 @@ impl Cluster {
             })?,
             None => kube::Config::infer().await.map_err(|error| {
                 ClusterError::Config(format!(
-                    "{}; set KUBECONFIG to a kubeconfig file, or run in a pod with a service account",
+                    "{}; set KUBECONFIG to a good kubeconfig file (default: ~/.kube/config), or run in a pod with a service account",
                     error::chain(&error)
                 ))
             })?,

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use url::form_urlencoded;
 
@@ -25,24 +28,62 @@ const RETRIES: Policy = Policy {
 /// No error body that we read is longer.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
 
+/// A request, to be made as often as it takes.
+#[derive(Debug)]
+pub(super) struct Send {
+    method: Method,
+    uri: String,
+    content_type: &'static str,
+    body: Vec<u8>,
+}
+
+impl Send {
+    pub(super) fn get(uri: &str) -> Self {
+        Self::new(Method::GET, uri, "application/json", None)
+    }
+
+    /// Appends a query; values are encoded.
+    pub(super) fn query(mut self, query: &[(&str, &str)]) -> Self {
+        if !query.is_empty() {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(query)
+                .finish();
+            self.uri = format!("{}?{query}", self.uri);
+        }
+        self
+    }
+
+    fn new(method: Method, uri: &str, content_type: &'static str, object: Option<&Value>) -> Self {
+        Self {
+            method,
+            uri: uri.to_owned(),
+            content_type,
+            body: object
+                .map(|object| object.to_string().into_bytes())
+                .unwrap_or_default(),
+        }
+    }
+}
+
 impl Cluster {
-    /// GETs `path` with `query` and returns the whole body; for objects and pages of lists.
-    pub(super) async fn get(
-        &self,
-        call: &Call,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<Bytes, ClusterError> {
-        let uri = uri(path, query);
+    /// Sends a request and returns the whole body; for objects and pages of lists.
+    pub(super) async fn send(&self, call: &Call, request: Send) -> Result<Bytes, ClusterError> {
         self.retrying(|| async {
             let limit = self.time_limit();
             let whole = async {
-                let response = self.answer(call, &uri).await?;
-                match response.into_body().collect().await {
-                    Ok(body) => Ok(body.to_bytes()),
-                    Err(error) => Err(ClusterError::BrokenOff {
+                let response = self.answer(call, &request).await?;
+                let body = response.into_body().collect().await;
+                let body = body.map_err(|error| ClusterError::BrokenOff {
+                    call: Box::new(call.clone()),
+                    problem: chain(&error),
+                })?;
+                let body = body.to_bytes();
+                // What is no JSON was spoilt on its way, and is tried again; what it means is the caller's to say.
+                match serde_json::from_slice::<IgnoredAny>(&body) {
+                    Ok(_) => Ok(body),
+                    Err(error) => Err(ClusterError::Malformed {
                         call: Box::new(call.clone()),
-                        problem: chain(&error),
+                        problem: error.to_string(),
                     }),
                 }
             };
@@ -53,17 +94,15 @@ impl Cluster {
         .await
     }
 
-    /// GETs `path` with `query` and returns the body as it comes in; for logs.
-    pub(super) async fn get_stream(
+    /// Sends a request and returns the body as it comes in; for logs.
+    pub(super) async fn stream(
         &self,
         call: &Call,
-        path: &str,
-        query: &[(&str, &str)],
+        request: Send,
     ) -> Result<Response<Body>, ClusterError> {
-        let uri = uri(path, query);
         self.retrying(|| async {
             let limit = self.time_limit();
-            timeout(limit, self.answer(call, &uri))
+            timeout(limit, self.answer(call, &request))
                 .await
                 .unwrap_or_else(|_| Err(self.timed_out(call, limit)))
         })
@@ -124,14 +163,16 @@ impl Cluster {
     }
 
     /// One attempt: the answer, if it is a success.
-    async fn answer(&self, call: &Call, uri: &str) -> Result<Response<Body>, ClusterError> {
-        let request =
-            Request::get(uri)
-                .body(Body::empty())
-                .map_err(|error| ClusterError::Malformed {
-                    call: Box::new(call.clone()),
-                    problem: format!("{uri} is no request: {error}"),
-                })?;
+    async fn answer(&self, call: &Call, send: &Send) -> Result<Response<Body>, ClusterError> {
+        let request = Request::builder()
+            .method(&send.method)
+            .uri(&send.uri)
+            .header(CONTENT_TYPE, send.content_type)
+            .body(Body::from(send.body.clone()))
+            .map_err(|error| ClusterError::Malformed {
+                call: Box::new(call.clone()),
+                problem: format!("{} is no request: {error}", send.uri),
+            })?;
         let response = self
             .client
             .send(request)
@@ -221,17 +262,8 @@ fn judge(error: &ClusterError) -> Retry {
         ClusterError::Unreachable { problem, .. } if problem.contains("certificate") => Retry::No,
         ClusterError::Unreachable { .. }
         | ClusterError::Timeout { .. }
-        | ClusterError::BrokenOff { .. } => Retry::Yes,
+        | ClusterError::BrokenOff { .. }
+        | ClusterError::Malformed { .. } => Retry::Yes,
         _ => Retry::No,
     }
-}
-
-fn uri(path: &str, query: &[(&str, &str)]) -> String {
-    if query.is_empty() {
-        return path.to_owned();
-    }
-    let query = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(query)
-        .finish();
-    format!("{path}?{query}")
 }
