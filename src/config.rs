@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use jiff::fmt::friendly::{Direction, SpanPrinter};
 use serde::Deserialize;
 
 use crate::cli::{Common, LogFormat};
@@ -90,7 +91,7 @@ pub enum ConfigError {
 
 /// The file, key by key. `KEYS` must name the same.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, expecting = "keys with values")]
 struct File {
     database_url: Option<String>,
     context: Option<String>,
@@ -106,21 +107,21 @@ struct File {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, expecting = "keys with values")]
 struct ControlFile {
     config_map: Option<String>,
     namespace: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, expecting = "keys with values")]
 struct KubernetesFile {
     request_timeout: Option<SignedDuration>,
     cycle_deadline: Option<SignedDuration>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, expecting = "keys with values")]
 struct CaptureFile {
     concurrency: Option<usize>,
 }
@@ -191,7 +192,7 @@ impl Config {
         if missing_after.is_negative() {
             return Err(ConfigError::Invalid {
                 setting: "missingAfter",
-                value: format!("{missing_after:#}"),
+                value: written(missing_after),
                 problem: "it can't be negative; write a duration such as 10m".to_owned(),
             });
         }
@@ -281,14 +282,21 @@ fn unknown_key(document: &serde_json::Value) -> Option<String> {
     None
 }
 
-/// The known key that is most like `key`, or whose last part is, if any is near.
+/// The known key whose last part is most like that of `key`, if any is near; of two, the one in the same place.
 fn nearest_key(key: &str) -> Option<&'static str> {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_lowercase();
+    const ELSEWHERE: f64 = 0.95;
+    fn parts(key: &str) -> (&str, &str) {
+        key.rsplit_once('.').unwrap_or(("", key))
+    }
+    let (place, name) = parts(key);
     KEYS.iter()
         .map(|known| {
-            let likeness = strsim::jaro_winkler(&key.to_lowercase(), &known.to_lowercase())
-                .max(strsim::jaro_winkler(&last(key), &last(known)));
-            (likeness, *known)
+            let (known_place, known_name) = parts(known);
+            let likeness = strsim::jaro_winkler(&name.to_lowercase(), &known_name.to_lowercase());
+            match known_place == place {
+                true => (likeness, *known),
+                false => (likeness * ELSEWHERE, *known),
+            }
         })
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -361,10 +369,17 @@ fn positive(
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(ConfigError::Invalid {
             setting,
-            value: format!("{value:#}"),
+            value: written(value),
             problem: "it must be more than nothing; write a duration such as 10s".to_owned(),
         }),
     }
+}
+
+/// A duration as people write it in the file, `-1m` and not `1m ago`.
+fn written(duration: SignedDuration) -> String {
+    SpanPrinter::new()
+        .direction(Direction::Sign)
+        .duration_to_string(&duration)
 }
 
 /// What holds below the ConfigMap: the environment, then the file, then on and 20 s. A wrong variable is refused with a
