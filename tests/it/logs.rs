@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use k6sync_standin::{KubeletStyle, generated_text};
+use k6sync_standin::{Fault, FaultAction, KubeletStyle, Options, generated_text};
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
@@ -19,6 +19,10 @@ on_both_databases!(
     an_emptied_log_of_an_ended_container_is_believed_only_later,
     a_restarted_container_has_two_lives,
     a_life_that_was_missed_leaves_a_gap,
+    a_pod_that_is_gone_before_its_last_read_leaves_a_gap,
+    lines_that_were_stamped_before_their_neighbours_are_neither_lost_nor_doubled,
+    a_log_that_its_node_no_longer_has_is_given_up,
+    a_message_with_a_nul_is_stored_without_it,
     a_log_of_300_mb_is_stored_in_bounded_memory,
 );
 
@@ -158,6 +162,69 @@ async fn lines_of_one_time_are_neither_lost_nor_doubled(database: Database) {
     assert!(gaps(&database).await.is_empty());
 }
 
+/// The runtime stamps stdout and stderr apart, before it writes them: neighbours may be swapped, across reads too.
+async fn lines_that_were_stamped_before_their_neighbours_are_neither_lost_nor_doubled(
+    database: Database,
+) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    for round in 0..5 {
+        let at = BASE + round * SECOND;
+        log.write_line(at + 2, format!("{round}: stdout").as_bytes());
+        log.write_line(at + 1, format!("{round}: stderr").as_bytes());
+        sync(&cluster, &database).await;
+        // Just before the second began, and written after the line that was last stored.
+        log.write_line(at - 1, format!("{round}: late").as_bytes());
+        sync(&cluster, &database).await;
+        sync(&cluster, &database).await;
+    }
+    end(&cluster, &pod).await;
+    sync(&cluster, &database).await;
+    let stored = database.log(&pod, "k6", 0).await;
+    assert_eq!(stored, String::from_utf8(log.written()).unwrap());
+    assert!(gaps(&database).await.is_empty());
+}
+
+async fn a_log_that_its_node_no_longer_has_is_given_up(database: Database) {
+    let cluster = Cluster::standin(Options::default()).await;
+    let pod = runner(&cluster).await;
+    cluster.log(&pod, "k6").write_line(BASE, b"stored");
+    sync(&cluster, &database).await;
+    // It ended long ago, and the kubelet has no such log.
+    end(&cluster, &pod).await;
+    let refusal = FaultAction::Status {
+        code: 400,
+        retry_after_seconds: None,
+    };
+    cluster
+        .standin_cluster()
+        .fault(Fault::always("get pods/log", refusal));
+    sync(&cluster, &database).await;
+    assert_eq!(gaps(&database).await, ["unavailable 0 -"]);
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM log_streams WHERE NOT complete")
+            .await,
+        0
+    );
+}
+
+async fn a_message_with_a_nul_is_stored_without_it(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let line =
+        br#"time="2026-11-23T04:39:41Z" level=error msg="a \x00 in a message" source=stacktrace"#;
+    cluster.log(&pod, "k6").write_line(BASE, line);
+    cluster
+        .container_state(&pod, State::Terminated(107, "Error"))
+        .await;
+    cluster.stage("shop", "finished").await;
+    sync(&cluster, &database).await;
+    let messages = database.texts("SELECT message FROM test_run_steps").await;
+    assert_eq!(messages, ["a \u{fffd} in a message"]);
+}
+
 async fn a_rotation_between_reads_leaves_a_gap(database: Database) {
     let cluster = Cluster::start().await;
     let pod = runner(&cluster).await;
@@ -276,6 +343,29 @@ async fn a_life_that_was_missed_leaves_a_gap(database: Database) {
         gaps(&database).await,
         ["restarted 0 -"],
         "the end of the first life was never read"
+    );
+}
+
+async fn a_pod_that_is_gone_before_its_last_read_leaves_a_gap(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    cluster
+        .log(&pod, "k6")
+        .write_line(BASE + 3 * SECOND, b"stored");
+    sync(&cluster, &database).await;
+    cluster.delete_pod(&pod).await;
+    sync(&cluster, &database).await;
+    assert_eq!(gaps(&database).await, ["deleted 3 -"]);
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM log_streams WHERE NOT complete")
+            .await,
+        0
+    );
+    assert_eq!(
+        database.statuses().await,
+        ["shop running -"],
+        "the TestRun goes on"
     );
 }
 

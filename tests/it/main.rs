@@ -11,10 +11,19 @@
     reason = "a test that fails should say where"
 )]
 #![allow(unreachable_pub, reason = "nothing is reachable from outside a test")]
-#![allow(clippy::print_stderr, reason = "there is nobody else to tell")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "figures are for whoever runs the tests"
+)]
 
 mod support;
 
+mod bad_input;
+mod control;
+mod faults;
 mod logs;
 mod rbac;
 mod recording;
+mod steps;
+mod together;

@@ -149,6 +149,10 @@ fn free_ports() -> [u16; 3] {
 
 /// Starts `command` under a shell that outlives this process for a moment: when this process is gone, however it went, the
 /// shell ends the command and removes the folder. (Rust drops no statics.)
+#[allow(
+    clippy::zombie_processes,
+    reason = "it outlives this process, which is its point"
+)]
 fn guarded(command: &Command, folder: &Path) {
     const SCRIPT: &str = r#"
         { "$@" >> "$FOLDER/log" 2>&1 & echo $! > "$FOLDER/$$.pid"; wait; touch "$FOLDER/ended"; } &

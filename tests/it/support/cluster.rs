@@ -2,19 +2,25 @@
 //!
 //! Objects are made over HTTP in both, so that a test can't do what a real API server would refuse.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use k6sync_standin::{KubeletStyle, Log, Options, Standin};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::api_server::ApiServer;
 use super::unique;
 
+/// New roles hold after much less, unless something is wrong.
+const IN_FORCE_WITHIN: Duration = Duration::from_secs(30);
+
 /// A cluster as one test sees it.
 pub struct Cluster {
-    standin: Standin,
+    standin: Arc<Standin>,
     /// The stand-in is only the kubelet.
     is_real: bool,
     client: kube::Client,
@@ -76,7 +82,7 @@ impl Cluster {
         let standin = Standin::start(options).await.unwrap();
         let namespace = unique("k6");
         let text = standin.kubeconfig(&namespace);
-        let cluster = Self::new(standin, false, namespace, &text).await;
+        let cluster = Self::new(Arc::new(standin), false, namespace, &text).await;
         cluster.prepare(0).await;
         cluster
     }
@@ -93,12 +99,29 @@ impl Cluster {
         let namespace = unique("k6");
         let text = server.kubeconfig(&namespace);
         let port = standin.addr().port();
-        let cluster = Self::new(standin, true, namespace, &text).await;
+        let cluster = Self::new(Arc::new(standin), true, namespace, &text).await;
         cluster.prepare(port).await;
         cluster
     }
 
-    async fn new(standin: Standin, is_real: bool, namespace: String, kubeconfig: &str) -> Self {
+    /// Another namespace of the same cluster.
+    pub async fn another_namespace(&self) -> Self {
+        let namespace = unique("k6");
+        let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let text = text.replace(&self.namespace, &namespace);
+        let mut cluster =
+            Self::new(Arc::clone(&self.standin), self.is_real, namespace, &text).await;
+        cluster.node.clone_from(&self.node);
+        cluster.make_namespace().await;
+        cluster
+    }
+
+    async fn new(
+        standin: Arc<Standin>,
+        is_real: bool,
+        namespace: String,
+        kubeconfig: &str,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kubeconfig");
         std::fs::write(&path, kubeconfig).unwrap();
@@ -119,9 +142,7 @@ impl Cluster {
 
     /// The namespace, and the node that logs come from (FACT 11).
     async fn prepare(&self, kubelet_port: u16) {
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
-        self.request("POST", "/api/v1/namespaces", &namespace).await;
+        self.make_namespace().await;
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.node}});
         self.request("POST", "/api/v1/nodes", &node).await;
         if self.is_real {
@@ -134,6 +155,12 @@ impl Cluster {
         }
     }
 
+    async fn make_namespace(&self) {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
+        self.request("POST", "/api/v1/namespaces", &namespace).await;
+    }
+
     /// A kubeconfig for this namespace, of somebody who may do everything.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
@@ -141,14 +168,25 @@ impl Cluster {
 
     /// The same, acting as a user who may do only what roles say.
     pub fn kubeconfig_as(&self, user: &str) -> PathBuf {
+        self.changed_kubeconfig(user, |info| info.impersonate = Some(user.to_owned()))
+    }
+
+    /// The same with a token that nobody has.
+    pub fn kubeconfig_with_wrong_token(&self) -> PathBuf {
+        self.changed_kubeconfig("wrong-token", |info| {
+            info.token = Some("nobody-has-this-token".to_owned().into());
+        })
+    }
+
+    fn changed_kubeconfig(&self, name: &str, change: impl Fn(&mut AuthInfo)) -> PathBuf {
         let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
         let mut config = Kubeconfig::from_yaml(&text).unwrap();
         for auth in &mut config.auth_infos {
             if let Some(info) = &mut auth.auth_info {
-                info.impersonate = Some(user.to_owned());
+                change(info);
             }
         }
-        let path = self.folder.path().join(user);
+        let path = self.folder.path().join(name);
         std::fs::write(&path, serde_json::to_string(&config).unwrap()).unwrap();
         path
     }
@@ -156,11 +194,6 @@ impl Cluster {
     /// The namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
-    }
-
-    /// Whether objects are in a real API server.
-    pub fn is_real(&self) -> bool {
-        self.is_real
     }
 
     /// The stand-in: the whole cluster, or only its kubelet.
@@ -259,13 +292,17 @@ impl Cluster {
         self.request("DELETE", &path, &json!({})).await;
     }
 
+    /// Deletes a TestRun and its pods, as the garbage collector would.
+    pub async fn delete_test_run_and_pods(&self, name: &str) {
+        self.delete_test_run(name).await;
+        let path = format!("{}?labelSelector=k6_cr%3D{name}", self.pods());
+        self.request("DELETE", &path, &at_once()).await;
+    }
+
     /// Makes a pod of a TestRun with the main container `k6`; `job` is `initializer`, `starter` or a runner's number.
     pub async fn pod(&self, test_run: &str, job: &str, state: State) -> String {
         let name = format!("{test_run}-{job}-abcde");
-        let statuses = json!([{
-            "name": "k6", "image": "k6", "imageID": "", "ready": false, "restartCount": 0, "lastState": {},
-            "state": state.json(),
-        }]);
+        let statuses = json!([container_status("k6", &state.json())]);
         self.pod_with(
             &name,
             test_run,
@@ -321,18 +358,15 @@ impl Cluster {
 
     /// Sets the state of the container `k6`, as it is while a pod lives.
     pub async fn container_state(&self, pod: &str, state: State) {
-        let statuses = json!([{
-            "name": "k6", "image": "k6", "imageID": "", "ready": false, "restartCount": 0, "lastState": {},
-            "state": state.json(),
-        }]);
+        let statuses = json!([container_status("k6", &state.json())]);
         self.pod_status(pod, json!({"containerStatuses": statuses}))
             .await;
     }
 
     /// Deletes a pod at once.
     pub async fn delete_pod(&self, name: &str) {
-        let path = format!("{}/{name}?gracePeriodSeconds=0", self.pods());
-        self.request("DELETE", &path, &json!({})).await;
+        let path = format!("{}/{name}", self.pods());
+        self.request("DELETE", &path, &at_once()).await;
     }
 
     /// Makes or replaces the control ConfigMap.
@@ -370,6 +404,32 @@ impl Cluster {
         });
         self.request("POST", &format!("{base}/rolebindings"), &binding)
             .await;
+        if let Some(rule) = role["rules"].as_array().and_then(|rules| rules.last()) {
+            self.wait_until_in_force(user, rule).await;
+        }
+    }
+
+    /// A real API server takes up new roles a moment later.
+    async fn wait_until_in_force(&self, user: &str, rule: &Value) {
+        let resource = rule["resources"][0].as_str().unwrap();
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {"user": user, "resourceAttributes": {
+                "namespace": self.namespace, "verb": rule["verbs"][0], "group": rule["apiGroups"][0],
+                "resource": resource, "subresource": subresource,
+                "name": rule["resourceNames"][0].as_str().unwrap_or_default(),
+            }},
+        });
+        let begun = Instant::now();
+        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        while self.request("POST", path, &review).await["status"]["allowed"] != true {
+            assert!(
+                begun.elapsed() < IN_FORCE_WITHIN,
+                "{user} is never allowed {rule}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Makes the namespace show a moment of the recording: TestRuns, pods and logs.
@@ -413,6 +473,35 @@ impl Cluster {
     }
 }
 
+/// There is no kubelet that would end a pod's containers. (An API server that gets a body does not look at the query.)
+fn at_once() -> Value {
+    json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0})
+}
+
+/// One of `containerStatuses`, of a container that was never restarted.
+pub fn container_status(name: &str, state: &Value) -> Value {
+    json!({
+        "name": name, "image": "k6", "imageID": "", "ready": false, "restartCount": 0, "lastState": {},
+        "state": state,
+    })
+}
+
+/// 2026-11-23T04:39:50Z, in nanoseconds since 1970: when the first line of `write_lines` is written.
+pub const FIRST_LINE: i64 = 1_795_408_790_000_000_000;
+
+/// Writes the lines of these numbers, 100 bytes each, a millisecond apart but for twins of the same time (FACT 3).
+pub fn write_lines(log: &Log, numbers: Range<i64>) {
+    for number in numbers {
+        let text = format!("{:<99}", format!("line {number} of a test"));
+        log.write_line(line_time(number), text.as_bytes());
+    }
+}
+
+/// When `write_lines` says that this line was written.
+pub fn line_time(number: i64) -> i64 {
+    FIRST_LINE + number / 2 * 1_000_000
+}
+
 fn phase(status: &Value) -> &'static str {
     let states: Vec<&Value> = status["containerStatuses"]
         .as_array()
@@ -423,7 +512,7 @@ fn phase(status: &Value) -> &'static str {
     let ended = |state: &&Value| state.get("terminated").is_some();
     if states.is_empty() || states.iter().any(|state| state.get("waiting").is_some()) {
         "Pending"
-    } else if !states.iter().all(|state| ended(state)) {
+    } else if !states.iter().all(ended) {
         "Running"
     } else if states
         .iter()

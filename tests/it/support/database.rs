@@ -1,5 +1,7 @@
 //! An empty database for one test, gone after it.
 
+use std::path::PathBuf;
+
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -58,6 +60,11 @@ impl Database {
     /// What `--database-url` wants.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The file, of SQLite.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        self.url.strip_prefix("sqlite://").map(PathBuf::from)
     }
 
     /// Whether it is PostgreSQL.
@@ -119,6 +126,53 @@ impl Database {
              ORDER BY k6_test_name, id",
         )
         .await
+    }
+
+    /// Asks for a run as a dashboard does: rows of (step's name, namespace, TestRun's name), in the order of positions.
+    pub async fn insert_run(&self, name: &str, steps: &[(&str, Option<&str>, &str)]) {
+        self.execute(&format!("INSERT INTO test_runs (name) VALUES ('{name}')"))
+            .await;
+        for (position, (step, namespace, test_run)) in (1..).zip(steps) {
+            let namespace = namespace.map_or("NULL".to_owned(), |name| format!("'{name}'"));
+            self.execute(&format!(
+                "INSERT INTO test_run_steps (test_run_id, position, name, namespace, k6_test_name)
+                 SELECT max(id), {position}, '{step}', {namespace}, '{test_run}' FROM test_runs WHERE name = '{name}'"
+            ))
+            .await;
+        }
+    }
+
+    /// The tables that there are, in the order of their names.
+    pub async fn tables(&self) -> Vec<String> {
+        self.texts(match self.kind {
+            Kind::Sqlite { .. } => {
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+            }
+            Kind::Postgres { .. } => {
+                "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+            }
+        })
+        .await
+    }
+
+    /// Every row of every table, as text: two dumps are equal if nothing has changed.
+    pub async fn dump(&self) -> Vec<String> {
+        let mut dump = Vec::new();
+        for table in self.tables().await {
+            let row = match self.kind {
+                Kind::Sqlite { .. } => {
+                    let columns = format!(
+                        "SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('{table}')"
+                    );
+                    self.texts(&columns).await.join(" || ' ' || ")
+                }
+                Kind::Postgres { .. } => "row_to_json(t)::text".to_owned(),
+            };
+            let rows =
+                format!("SELECT '{table}: ' || {row} AS dumped FROM {table} t ORDER BY dumped");
+            dump.extend(self.texts(&rows).await);
+        }
+        dump
     }
 
     /// The stored log of a container's life, its chunks joined.

@@ -1,5 +1,6 @@
 //! The real binary.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -16,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// A command line of k6sync in an empty environment and an empty folder.
 pub struct Program {
     command: Command,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// What a run came to.
@@ -28,29 +29,66 @@ pub struct Run {
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
+    /// The names of what is in its folder after it.
+    pub files: Vec<String>,
 }
+
+/// A user and a group that own nothing, `nobody` by custom.
+const NOBODY: u32 = 65534;
 
 impl Program {
     /// `k6sync` with these arguments.
     pub fn new(args: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_k6sync"));
+        let binary = Path::new(env!("CARGO_BIN_EXE_k6sync"));
+        Self {
+            command: Self::command_in(folder.path(), binary, args),
+            folder,
+        }
+    }
+
+    /// `k6sync` with these arguments, of a user whom file permissions hold back, as they never do root.
+    pub fn unprivileged(args: &[&str]) -> Self {
+        let program = Self::new(args);
+        let folder = program.folder.path().to_owned();
+        if std::fs::metadata(&folder).unwrap().uid() != 0 {
+            return program;
+        }
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // The build folder may be closed to others, so that it runs from a copy. Not one of our own making: a file that
+        // this process has open for writing when another test forks can't be run for a moment.
+        let copy = folder.join("k6sync");
+        let copied = std::process::Command::new("install")
+            .args(["-m", "755", env!("CARGO_BIN_EXE_k6sync")])
+            .arg(&copy)
+            .status();
+        assert!(copied.unwrap().success());
+        let mut command = Self::command_in(&folder, &copy, args);
+        command.uid(NOBODY).gid(NOBODY);
+        Self { command, ..program }
+    }
+
+    fn command_in(folder: &Path, binary: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command
             .args(args)
             .env_clear()
-            .current_dir(folder.path())
+            .env("HOME", folder)
+            .current_dir(folder)
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        Self {
-            command,
-            _folder: folder,
-        }
+        command
     }
 
     /// `k6sync sync-once -o json` of the cluster's namespace into the database, and more arguments.
     pub fn sync_once(cluster: &Cluster, database: &Database, args: &[&str]) -> Self {
         let program = Self::new(&["sync-once", "-o", "json", "--database-url", database.url()]);
         program.kubeconfig(cluster.kubeconfig()).args(args)
+    }
+
+    /// `k6sync migrate` of the database.
+    pub fn migrate(database: &Database) -> Self {
+        Self::new(&["migrate", "--database-url", database.url()])
     }
 
     /// More arguments.
@@ -71,6 +109,13 @@ impl Program {
         self.env("KUBECONFIG", &path)
     }
 
+    /// `--config` with a file of this text.
+    pub fn config(self, yaml: &str) -> Self {
+        let path = self.folder.path().join("config.yaml");
+        std::fs::write(&path, yaml).unwrap();
+        self.args(&["--config", path.to_str().unwrap()])
+    }
+
     /// The command, for what is not foreseen here.
     pub fn command(&mut self) -> &mut Command {
         &mut self.command
@@ -82,7 +127,10 @@ impl Program {
             .await
             .expect("k6sync did not end")
             .unwrap();
-        Run::from(output)
+        Run {
+            files: files(self.folder.path()),
+            ..Run::from(output)
+        }
     }
 
     /// Runs it to its end, which must be a completed cycle, and returns its JSON report.
@@ -99,6 +147,17 @@ impl From<Output> for Run {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
+            files: Vec::new(),
         }
     }
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+    let mut files: Vec<String> = entries
+        .map(|entry| name(entry).into_string().unwrap())
+        .collect();
+    files.sort();
+    files
 }

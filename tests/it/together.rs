@@ -1,0 +1,126 @@
+//! Any number of syncs at once: nothing is lost, nothing is doubled.
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use crate::on_both_databases;
+use crate::support::cluster::{State, write_lines};
+use crate::support::{Cluster, Database, Program};
+
+on_both_databases!(
+    eight_that_begin_with_an_empty_database_do_the_work_of_one,
+    four_at_once_follow_logs_that_grow,
+);
+
+const RUNNERS: i64 = 3;
+
+/// `sync-once`, so many at a time; all of them must complete.
+async fn sync_together(cluster: &Cluster, database: &Database, count: usize) -> Vec<Value> {
+    let programs = (0..count).map(|_| Program::sync_once(cluster, database, &[]));
+    let runs = join_all(programs.map(Program::run)).await;
+    runs.into_iter()
+        .map(|run| {
+            assert_eq!(run.code, 0, "{run:?}");
+            let report: Value = serde_json::from_str(&run.stdout).unwrap();
+            assert_eq!(report["errors"], 0, "{report}");
+            report
+        })
+        .collect()
+}
+
+/// A TestRun with some running runners; returns their pods.
+async fn running(cluster: &Cluster, name: &str) -> Vec<String> {
+    cluster.test_run(name, RUNNERS, "started").await;
+    let mut pods = Vec::new();
+    for number in 1..=RUNNERS {
+        let job = number.to_string();
+        pods.push(cluster.pod(name, &job, State::Running).await);
+    }
+    pods
+}
+
+/// The logs are what was written, byte for byte, and the counters agree.
+async fn assert_as_written(cluster: &Cluster, database: &Database, pods: &[String]) {
+    for pod in pods {
+        let written = String::from_utf8(cluster.log(pod, "k6").written()).unwrap();
+        let stored = database.log(pod, "k6", 0).await;
+        assert!(
+            stored == written,
+            "{pod}: {} bytes are stored, {} were written",
+            stored.len(),
+            written.len()
+        );
+        let counts = database
+            .texts(&format!(
+                "SELECT CAST(lines AS TEXT) || ' ' || CAST(bytes AS TEXT) FROM log_streams WHERE pod_name = '{pod}'"
+            ))
+            .await;
+        let expected = format!("{} {}", written.lines().count(), written.len());
+        assert_eq!(counts, [expected], "{pod}");
+    }
+    assert_eq!(database.number("SELECT count(*) FROM log_gaps").await, 0);
+}
+
+async fn eight_that_begin_with_an_empty_database_do_the_work_of_one(database: Database) {
+    let cluster = Cluster::start().await;
+    cluster.moment("t1").await;
+    let pods = running(&cluster, "large").await;
+    for pod in &pods {
+        // More than one chunk.
+        write_lines(&cluster.log(pod, "k6"), 0..6_000);
+    }
+    let alone = Database::sqlite();
+    let expected = sync_together(&cluster, &alone, 1).await.remove(0);
+
+    let reports = sync_together(&cluster, &database, 8).await;
+    // Whoever came later found less to do; nothing was done twice.
+    let sum = |key: &str| -> i64 {
+        let numbers = reports.iter().map(|report| report[key].as_i64().unwrap());
+        numbers.sum()
+    };
+    assert_eq!(sum("logBytes"), expected["logBytes"].as_i64().unwrap());
+    let outcomes = database.texts("SELECT outcome FROM sync_cycles").await;
+    assert_eq!(outcomes, ["completed"; 8]);
+
+    for rows in [
+        "SELECT name || ' ' || status FROM test_runs ORDER BY name",
+        "SELECT k6_uid || ' ' || status || ' ' || coalesce(message, '-') FROM test_run_steps ORDER BY k6_uid",
+        "SELECT pod_uid || container || CAST(lines AS TEXT) || ' ' || CAST(bytes AS TEXT) FROM log_streams
+         ORDER BY pod_uid",
+        "SELECT name || logs FROM step_logs JOIN test_run_steps ON id = step_id ORDER BY name",
+    ] {
+        let (together, alone) = (database.texts(rows).await, alone.texts(rows).await);
+        assert!(!alone.is_empty());
+        assert!(together == alone, "{rows}");
+    }
+    assert_as_written(&cluster, &database, &pods).await;
+}
+
+async fn four_at_once_follow_logs_that_grow(database: Database) {
+    const ROUNDS: i64 = 6;
+    const LINES: i64 = 501;
+    let cluster = Cluster::start().await;
+    let pods = running(&cluster, "shop").await;
+    for round in 0..ROUNDS {
+        for pod in &pods {
+            // An odd number: each round's last line has a twin of the same time in the next.
+            write_lines(&cluster.log(pod, "k6"), round * LINES..(round + 1) * LINES);
+        }
+        sync_together(&cluster, &database, 4).await;
+    }
+    assert_as_written(&cluster, &database, &pods).await;
+
+    for pod in &pods {
+        cluster
+            .container_state(pod, State::Terminated(0, "Completed"))
+            .await;
+        let log = cluster.log(pod, "k6");
+        write_lines(&log, ROUNDS * LINES..ROUNDS * LINES + 10);
+    }
+    cluster.stage("shop", "finished").await;
+    sync_together(&cluster, &database, 4).await;
+    assert_as_written(&cluster, &database, &pods).await;
+    assert_eq!(database.statuses().await, ["shop passed -"]);
+    let complete = "SELECT count(*) FROM log_streams WHERE complete";
+    assert_eq!(database.number(complete).await, RUNNERS);
+}
