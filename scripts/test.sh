@@ -69,7 +69,7 @@ start_postgres() {
     id "$server_user" > /dev/null 2>&1 || server_user=nobody
     folder=$(mktemp -d)
     chmod 711 "$folder"
-    echo k6sync > "$folder/password"
+    echo s3cret > "$folder/password"
     if [ "$(id -u)" = 0 ]; then
         chown -R "$server_user" "$folder"
     fi
@@ -81,7 +81,7 @@ start_postgres() {
         port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
         if as_server_user "$postgres_bin/pg_ctl" -D "$folder/data" -l "$folder/server.log" -w -o \
             "-p $port -k $folder -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300" start > /dev/null 2>&1; then
-            export K6SYNC_TEST_POSTGRES_URL=postgres://postgres:k6sync@127.0.0.1:$port/postgres
+            export K6SYNC_TEST_POSTGRES_URL=postgres://postgres:s3cret@127.0.0.1:$port/postgres
             return
         fi
     done
