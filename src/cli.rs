@@ -1,8 +1,11 @@
 //! The command line, nothing else. Defaults and checks are in `config`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::control::Interval;
 
 /// Keeps a load-testing dashboard's database true: copies the status and the logs of k6-operator TestRuns from
 /// Kubernetes into SQL.
@@ -22,6 +25,10 @@ pub struct Cli {
 pub enum Command {
     /// Perform one full reconciliation cycle and exit
     SyncOnce(SyncOnce),
+    /// Perform that cycle every N seconds, until told to stop
+    Loop(Loop),
+    /// Show or change what the loop does, by the control ConfigMap
+    Job(Job),
     /// Bring the database to the schema of this k6sync and exit
     Migrate(Migrate),
 }
@@ -44,6 +51,66 @@ pub struct SyncOnce {
     /// Do not migrate the database; fail if it needs to be
     #[arg(long)]
     pub no_migrate: bool,
+}
+
+/// `k6sync loop`
+#[derive(Debug, Args)]
+pub struct Loop {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// Where the HTTP server listens [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Do not migrate the database; fail if it needs to be
+    #[arg(long)]
+    pub no_migrate: bool,
+}
+
+/// `k6sync job`
+#[derive(Debug, Args)]
+pub struct Job {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: JobAction,
+    /// Form of the answer on standard output
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        global = true
+    )]
+    pub output: OutputFormat,
+}
+
+/// What to do with the job.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum JobAction {
+    /// Show what holds, who syncs, and what the last cycles did
+    Status,
+    /// Switch sync on
+    Start {
+        /// Seconds between the starts of two cycles, 5 to 300 [default: as it is]
+        #[arg(long, value_name = "SECONDS", value_parser = interval)]
+        interval: Option<Interval>,
+    },
+    /// Switch sync off
+    Stop,
+    /// Switch sync on, go back to the default interval, and start a cycle at once
+    Restart {
+        /// Seconds between the starts of two cycles, 5 to 300 [default: the default]
+        #[arg(long, value_name = "SECONDS", value_parser = interval)]
+        interval: Option<Interval>,
+    },
+}
+
+fn interval(text: &str) -> Result<Interval, String> {
+    text.parse()
 }
 
 /// `k6sync migrate`

@@ -1,5 +1,6 @@
 //! Flag > environment > file > default, checked once, into one typed [`Config`]. The only reader of the environment.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,8 +40,36 @@ pub struct Config {
     pub control_namespace: Option<String>,
     /// What holds where the control ConfigMap says nothing.
     pub control_defaults: Defaults,
-    /// Who we are, in `sync_cycles.instance`.
+    /// Where the loop's HTTP server listens.
+    pub listen: SocketAddr,
+    /// How long the loop lets a running cycle go on after it was told to stop.
+    pub shutdown_grace: Duration,
+    /// Name of the Lease that one of several loops holds; `None`: each syncs.
+    pub lease: Option<String>,
+    /// A key that makes an organizer of whoever knows it.
+    pub api_key: Option<ApiKey>,
+    /// Who we are, in `sync_cycles.instance` and in the lease.
     pub instance: String,
+}
+
+/// A secret. Neither `Debug` nor anything else shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// A shorter one could be guessed.
+    pub const MIN_LEN: usize = 16;
+
+    /// The key itself.
+    pub fn reveal(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
 }
 
 /// Why there is no configuration.
@@ -101,7 +130,10 @@ struct File {
     missing_after: Option<SignedDuration>,
     enabled: Option<bool>,
     interval_seconds: Option<u64>,
+    listen: Option<String>,
+    shutdown_grace: Option<SignedDuration>,
     control: ControlFile,
+    leader_election: LeaderElectionFile,
     kubernetes: KubernetesFile,
     capture: CaptureFile,
 }
@@ -111,6 +143,13 @@ struct File {
 struct ControlFile {
     config_map: Option<String>,
     namespace: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, expecting = "keys with values")]
+struct LeaderElectionFile {
+    enabled: Option<bool>,
+    lease: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -135,9 +174,14 @@ const KEYS: &[&str] = &[
     "missingAfter",
     "enabled",
     "intervalSeconds",
+    "listen",
+    "shutdownGrace",
     "control",
     "control.configMap",
     "control.namespace",
+    "leaderElection",
+    "leaderElection.enabled",
+    "leaderElection.lease",
     "kubernetes",
     "kubernetes.requestTimeout",
     "kubernetes.cycleDeadline",
@@ -147,6 +191,9 @@ const KEYS: &[&str] = &[
 
 const DEFAULT_DATABASE_URL: &str = "sqlite://k6sync.db";
 const DEFAULT_CONTROL_CONFIG_MAP: &str = "k6sync-control";
+const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
+const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+const DEFAULT_LEASE: &str = "k6sync";
 const DEFAULT_MISSING_AFTER: SignedDuration = SignedDuration::from_mins(10);
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CYCLE_DEADLINE: Duration = Duration::from_secs(120);
@@ -230,6 +277,17 @@ impl Config {
                 .unwrap_or_else(|| DEFAULT_CONTROL_CONFIG_MAP.to_owned()),
             control_namespace: file.control.namespace,
             control_defaults: control_defaults(file.enabled, file.interval_seconds, environment)?,
+            listen: listen(file.listen)?,
+            shutdown_grace: positive("shutdownGrace", file.shutdown_grace, DEFAULT_SHUTDOWN_GRACE)?,
+            lease: match file.leader_election.enabled {
+                Some(false) => None,
+                _ => Some(
+                    file.leader_election
+                        .lease
+                        .unwrap_or_else(|| DEFAULT_LEASE.to_owned()),
+                ),
+            },
+            api_key: api_key(environment)?,
             instance: instance(environment),
         })
     }
@@ -417,6 +475,29 @@ fn control_defaults(
         }
     }
     Ok(defaults)
+}
+
+fn listen(address: Option<String>) -> Result<SocketAddr, ConfigError> {
+    let address = address.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+    address.parse().map_err(|_| ConfigError::Invalid {
+        setting: "listen",
+        value: format!("`{address}`"),
+        problem: "it must be an address and a port, such as 0.0.0.0:8080".to_owned(),
+    })
+}
+
+fn api_key(environment: Environment<'_>) -> Result<Option<ApiKey>, ConfigError> {
+    match environment("K6_SYNC_API_KEY") {
+        Some(key) if key.len() < ApiKey::MIN_LEN => Err(ConfigError::Invalid {
+            setting: "K6_SYNC_API_KEY",
+            value: format!("{} characters long", key.len()),
+            problem: format!(
+                "it must have at least {} characters, or not be set",
+                ApiKey::MIN_LEN
+            ),
+        }),
+        key => Ok(key.map(ApiKey)),
+    }
 }
 
 /// Host name and process id: in a pod, the pod's name.

@@ -1,11 +1,18 @@
-//! The control ConfigMap: whether to sync and how often, as people set it at runtime.
+//! The control ConfigMap: whether to sync and how often, as people set it at runtime. Read, watched and changed here.
 //!
 //! Precedence: ConfigMap, then environment, then configuration file, then on and 20 s. A value that makes no sense is
 //! refused with a warning and the next source is used: control never stops a sync that people rely on.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::pin;
 use std::str::FromStr;
+
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::cluster::{Cluster, ClusterError, ConfigMap, ConfigMapChange};
 
 /// Seconds between the starts of two cycles: 5 to 300, 20 by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +105,7 @@ impl Default for Defaults {
 }
 
 /// What holds now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Control {
     /// Whether to sync.
     pub enabled: bool,
@@ -106,21 +113,31 @@ pub struct Control {
     pub interval: Interval,
     /// Who said how often.
     pub source: Source,
+    /// When a restart was last asked for, in the words of whoever asked: another word means start a cycle at once.
+    pub restarted_at: Option<String>,
 }
 
 impl Control {
-    /// `data` of the ConfigMap, if there is one, over the defaults; and a warning for each value that is refused.
-    pub fn resolve(
-        data: Option<&BTreeMap<String, String>>,
-        defaults: Defaults,
-    ) -> (Self, Vec<String>) {
+    /// Who said how often, in the words of the contract.
+    pub fn configured_via(&self) -> String {
+        match self.source {
+            Source::Default => format!("default ({})", self.interval),
+            Source::ConfigFile => "config file".to_owned(),
+            Source::Environment => "K6_SYNC_INTERVAL_SECONDS".to_owned(),
+            Source::Runtime => "runtime override".to_owned(),
+        }
+    }
+
+    /// The ConfigMap, if there is one, over the defaults; and a warning for each value that is refused.
+    pub fn resolve(map: Option<&ConfigMap>, defaults: Defaults) -> (Self, Vec<String>) {
         let mut control = Self {
             enabled: defaults.enabled,
             interval: defaults.interval,
             source: defaults.source,
+            restarted_at: map.and_then(|map| map.annotations.get(RESTARTED_AT).cloned()),
         };
         let mut warnings = Vec::new();
-        let Some(data) = data else {
+        let Some(ConfigMap { data, .. }) = map else {
             return (control, warnings);
         };
         if let Some(value) = data.get("enabled") {
@@ -147,6 +164,202 @@ impl Control {
         }
         (control, warnings)
     }
+}
+
+/// The annotation that says when a restart was last asked for.
+const RESTARTED_AT: &str = "k6sync.dev/restartedAt";
+/// So often a change is tried again when others change the ConfigMap at the same time.
+const TRIES: usize = 5;
+
+/// What people may do to the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Switch sync on, with this interval if one is given.
+    Start(Option<Interval>),
+    /// Switch it off.
+    Stop,
+    /// Switch it on, go back to the default interval unless one is given, and start a cycle at once.
+    Restart(Option<Interval>),
+}
+
+impl Action {
+    /// What was done, in the words of the contract; `control` is what then holds.
+    pub fn result(self, control: &Control) -> String {
+        let seconds = control.interval.seconds();
+        match self {
+            Self::Start(_) => format!("Sync job started with an interval of {seconds} seconds"),
+            Self::Stop => "Sync job stopped".to_owned(),
+            Self::Restart(_) => {
+                format!("Sync job restarted with an interval of {seconds} seconds")
+            }
+        }
+    }
+}
+
+/// Why an action failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Others change the ConfigMap all the time.
+    #[error(
+        "the ConfigMap {namespace}/{name} was changed by others {TRIES} times while this change was made; try again"
+    )]
+    LostRace {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Kubernetes.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+/// The control ConfigMap in a cluster.
+#[derive(Clone, Debug)]
+pub struct ControlMap {
+    cluster: Cluster,
+    namespace: String,
+    name: String,
+    defaults: Defaults,
+}
+
+impl ControlMap {
+    /// The ConfigMap of that name; `defaults` hold where it says nothing.
+    pub fn new(cluster: Cluster, namespace: &str, name: &str, defaults: Defaults) -> Self {
+        Self {
+            cluster,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            defaults,
+        }
+    }
+
+    /// The ConfigMap's namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What holds where the ConfigMap says nothing.
+    pub fn defaults(&self) -> Defaults {
+        self.defaults
+    }
+
+    /// The same ConfigMap, for requests that must be done by `deadline`.
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self {
+            cluster: self.cluster.until(deadline),
+            ..self.clone()
+        }
+    }
+
+    /// What holds now. A value that is refused is told in the log.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; no ConfigMap is none.
+    pub async fn read(&self) -> Result<Control, ClusterError> {
+        let map = self.cluster.config_map(&self.namespace, &self.name).await?;
+        Ok(self.resolve(map.as_ref()))
+    }
+
+    /// Keeps `control` up to date until its receivers are gone. What held last goes on to hold while the API server
+    /// can't be reached.
+    pub async fn watch(&self, control: watch::Sender<Control>) {
+        let mut changes = pin!(self.cluster.watch_config_map(&self.namespace, &self.name));
+        let mut last_problem = String::new();
+        loop {
+            let change = tokio::select! {
+                change = changes.next() => change,
+                () = control.closed() => return,
+            };
+            match change {
+                Some(Ok(map)) => {
+                    last_problem.clear();
+                    let now = self.resolve(map.as_ref());
+                    control.send_if_modified(|known| {
+                        let is_news = *known != now;
+                        *known = now;
+                        is_news
+                    });
+                }
+                Some(Err(error)) => {
+                    let problem = error.to_string();
+                    if problem != last_problem {
+                        tracing::warn!(%error, "the control ConfigMap can't be watched; what it said last goes on to hold");
+                        last_problem = problem;
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Does what `action` says to the ConfigMap, making it if there is none; returns what then holds.
+    ///
+    /// # Errors
+    /// [`ControlError`]
+    pub async fn apply(&self, action: Action) -> Result<Control, ControlError> {
+        for _ in 0..TRIES {
+            let known = self.cluster.config_map(&self.namespace, &self.name).await?;
+            let change = change(action, Timestamp::now());
+            let outcome = match known {
+                Some(known) => {
+                    let version = &known.resource_version;
+                    self.cluster
+                        .patch_config_map(&self.namespace, &self.name, version, &change)
+                        .await
+                }
+                None => {
+                    self.cluster
+                        .create_config_map(&self.namespace, &self.name, &change)
+                        .await
+                }
+            };
+            match outcome {
+                Ok(map) => return Ok(self.resolve(Some(&map))),
+                // Others changed it, or made it, in between: what they said may matter.
+                Err(ClusterError::Rejected { code: 409, .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ControlError::LostRace {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        })
+    }
+
+    fn resolve(&self, map: Option<&ConfigMap>) -> Control {
+        let (control, warnings) = Control::resolve(map, self.defaults);
+        for warning in warnings {
+            tracing::warn!("ConfigMap {}/{}: {warning}", self.namespace, self.name);
+        }
+        control
+    }
+}
+
+/// What an action changes; null removes a key.
+fn change(action: Action, now: Timestamp) -> ConfigMapChange {
+    let seconds = |interval: Interval| Some(interval.seconds().to_string());
+    let mut change = ConfigMapChange::default();
+    let data = &mut change.data;
+    match action {
+        Action::Start(interval) => {
+            data.insert("enabled", Some("true".to_owned()));
+            if let Some(interval) = interval {
+                data.insert("intervalSeconds", seconds(interval));
+            }
+        }
+        Action::Stop => {
+            data.insert("enabled", Some("false".to_owned()));
+        }
+        Action::Restart(interval) => {
+            data.insert("enabled", Some("true".to_owned()));
+            data.insert("intervalSeconds", interval.and_then(seconds));
+            change
+                .annotations
+                .insert(RESTARTED_AT, Some(format!("{now:.6}")));
+        }
+    }
+    change
 }
 
 #[cfg(test)]
@@ -181,9 +394,13 @@ mod tests {
                 .into_iter()
                 .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
                 .collect();
-            let (control, warned) = Control::resolve(Some(&data), defaults);
+            let map = ConfigMap {
+                data,
+                ..ConfigMap::default()
+            };
+            let (control, warned) = Control::resolve(Some(&map), defaults);
             let seen = (control.enabled, control.interval.seconds(), control.source);
-            assert_eq!(seen, expected, "{data:?}");
+            assert_eq!(seen, expected, "{map:?}");
             assert_eq!(warned.len(), warnings, "{warned:?}");
         }
         let (control, _) = Control::resolve(None, defaults);

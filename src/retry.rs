@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use backoff::ExponentialBackoffBuilder;
+use backoff::backoff::Backoff;
+use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 
 /// How long to go on, and how long to wait in between.
 #[derive(Clone, Copy, Debug)]
@@ -51,4 +52,28 @@ where
         })
     };
     backoff::future::retry(pauses, attempt).await
+}
+
+/// Growing pauses without an end, for something that must be tried for ever.
+#[derive(Debug)]
+pub struct Pauses(ExponentialBackoff);
+
+impl Pauses {
+    /// Each pause is about twice the one before, with some chance in it.
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        Self(
+            ExponentialBackoffBuilder::new()
+                .with_initial_interval(first)
+                .with_max_interval(longest)
+                .with_multiplier(2.0)
+                .with_max_elapsed_time(None)
+                .build(),
+        )
+    }
+
+    /// How long to wait now.
+    pub fn next_pause(&mut self) -> Duration {
+        // None comes only after a maximal elapsed time, which is not set.
+        self.0.next_backoff().unwrap_or(self.0.max_interval)
+    }
 }

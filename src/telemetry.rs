@@ -1,9 +1,12 @@
-//! Setting up tracing: the log goes to standard error, so that standard output is the report's alone.
+//! Setting up tracing, and the metrics registry: the log goes to standard error, so that standard output is the report's alone.
+
+mod metrics;
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+pub use self::metrics::{CycleOutcome, Metrics};
 use crate::cli::LogFormat;
 
 /// What libraries say on their own is in our errors already, with what was being done.

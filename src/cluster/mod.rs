@@ -6,11 +6,14 @@
 mod call;
 mod config_maps;
 mod error;
+mod lease;
 mod list;
 mod logs;
 mod pods;
 mod request;
+mod reviews;
 mod test_runs;
+mod traffic;
 
 use std::time::Duration;
 
@@ -18,13 +21,18 @@ use kube::config::KubeConfigOptions;
 use tokio::time::Instant;
 
 pub use self::call::Call;
+pub use self::config_maps::{ConfigMap, ConfigMapChange};
 pub use self::error::ClusterError;
+pub use self::lease::{Lease, LeaseSpec};
 pub use self::list::{Listed, Malformed};
 pub use self::logs::{LogOptions, LogStream};
 pub use self::pods::{Container, ContainerKind, ContainerState, Job, Pod, Terminated};
+pub use self::reviews::User;
 pub use self::test_runs::{
     GROUP, KIND, PLURAL, Stage, TestRun, VERSION, custom_resource_definition,
 };
+
+pub use self::traffic::{RequestLabels, Traffic};
 
 /// A connection to one cluster. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +43,7 @@ pub struct Cluster {
     request_timeout: Duration,
     /// No request goes on after this.
     deadline: Option<Instant>,
+    traffic: Traffic,
 }
 
 /// Which objects to look at.
@@ -87,6 +96,7 @@ impl Cluster {
             url: url.trim_end_matches('/').to_owned(),
             request_timeout,
             deadline: None,
+            traffic: Traffic::default(),
         })
     }
 
@@ -96,6 +106,11 @@ impl Cluster {
             deadline: Some(deadline),
             ..self.clone()
         }
+    }
+
+    /// What has been asked of the API server through this connection and its clones.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     /// The namespace that the kubeconfig or the service account names.

@@ -16,6 +16,7 @@ use url::form_urlencoded;
 use super::Cluster;
 use super::call::Call;
 use super::error::{ClusterError, chain};
+use super::traffic;
 use crate::retry::{Policy, Retry, retry};
 
 /// Failed requests are tried again like this, and never beyond the cycle's deadline.
@@ -40,6 +41,24 @@ pub(super) struct Send {
 impl Send {
     pub(super) fn get(uri: &str) -> Self {
         Self::new(Method::GET, uri, "application/json", None)
+    }
+
+    pub(super) fn post(uri: &str, object: &Value) -> Self {
+        Self::new(Method::POST, uri, "application/json", Some(object))
+    }
+
+    pub(super) fn put(uri: &str, object: &Value) -> Self {
+        Self::new(Method::PUT, uri, "application/json", Some(object))
+    }
+
+    /// A merge patch (RFC 7386): null removes a key.
+    pub(super) fn merge(uri: &str, patch: &Value) -> Self {
+        Self::new(
+            Method::PATCH,
+            uri,
+            "application/merge-patch+json",
+            Some(patch),
+        )
     }
 
     /// Appends a query; values are encoded.
@@ -173,11 +192,13 @@ impl Cluster {
                 call: Box::new(call.clone()),
                 problem: format!("{} is no request: {error}", send.uri),
             })?;
-        let response = self
-            .client
-            .send(request)
-            .await
-            .map_err(|error| self.no_answer(call, &error))?;
+        let response = self.client.send(request).await;
+        traffic::count(
+            &self.traffic,
+            call,
+            response.as_ref().ok().map(Response::status),
+        );
+        let response = response.map_err(|error| self.no_answer(call, &error))?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -1,6 +1,8 @@
 //! One file a subcommand. Each puts rooms together and prints; none decides anything.
 
+mod job;
 mod migrate;
+mod run_loop;
 mod sync_once;
 
 use std::process::ExitCode;
@@ -8,8 +10,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::cli::{Cli, Command, Common};
-use crate::cluster::ClusterError;
+use crate::cluster::{Cluster, ClusterError, Namespaces};
 use crate::config::{self, Config, ConfigError};
+use crate::control::ControlMap;
+use crate::cycle::Settings;
+use crate::store::{Store, StoreError};
 use crate::telemetry;
 
 /// It could not be completed.
@@ -21,6 +26,8 @@ const EXIT_WRONG: u8 = 2;
 pub async fn run(cli: Cli) -> ExitCode {
     let common = match &cli.command {
         Command::SyncOnce(args) => &args.common,
+        Command::Loop(args) => &args.common,
+        Command::Job(args) => &args.common,
         Command::Migrate(args) => &args.common,
     };
     let environment = config::process_environment;
@@ -30,6 +37,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     );
     let outcome = match &cli.command {
         Command::SyncOnce(args) => sync_once::run(args).await,
+        Command::Loop(args) => run_loop::run(args).await,
+        Command::Job(args) => job::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
     };
     match outcome {
@@ -43,6 +52,61 @@ pub async fn run(cli: Cli) -> ExitCode {
 
 fn load(common: &Common) -> Result<Config, ConfigError> {
     Config::load(common, &config::process_environment)
+}
+
+/// The database, open and of our schema.
+async fn open_store(config: &Config, no_migrate: bool, dry_run: bool) -> Result<Store, StoreError> {
+    let store = Store::open(&config.database_url, dry_run).await?;
+    let ready = match (dry_run, no_migrate) {
+        (true, _) => store.check_or_imagine_schema().await,
+        (false, true) => store.check_schema().await,
+        (false, false) => store.migrate().await.map(|_| ()),
+    };
+    match ready {
+        Ok(()) => Ok(store),
+        Err(error) => {
+            store.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// The control ConfigMap, where the configuration says it is.
+fn control_map(config: &Config, cluster: &Cluster) -> ControlMap {
+    let namespace = config
+        .control_namespace
+        .as_deref()
+        .unwrap_or_else(|| cluster.default_namespace());
+    ControlMap::new(
+        cluster.clone(),
+        namespace,
+        &config.control_config_map,
+        config.control_defaults,
+    )
+}
+
+/// How cycles are to be run.
+fn settings(config: &Config, cluster: &Cluster, trigger: &'static str, dry_run: bool) -> Settings {
+    let own = cluster.default_namespace();
+    let namespaces = config
+        .namespaces
+        .clone()
+        .unwrap_or_else(|| Namespaces::Only(vec![own.to_owned()]));
+    let default_namespace = match &namespaces {
+        Namespaces::Only(names) if names.len() == 1 => names[0].clone(),
+        _ => own.to_owned(),
+    };
+    Settings {
+        namespaces,
+        default_namespace,
+        discovery: config.discovery,
+        missing_after: config.missing_after,
+        deadline: config.cycle_deadline,
+        concurrency: config.capture_concurrency,
+        dry_run,
+        trigger,
+        instance: config.instance.clone(),
+    }
 }
 
 /// What another try could mend is 1, what only a person can is 2.

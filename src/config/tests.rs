@@ -444,3 +444,30 @@ fn every_key_is_read() {
         assert_refused(&text, &[key, "the configuration file FILE is wrong"]);
     }
 }
+
+#[test]
+fn an_api_key_must_be_long_enough_and_is_never_shown() {
+    let load = |key: &str| load_with("", Common::default(), &[("K6_SYNC_API_KEY", key)]);
+    let config = load("0123456789abcdef").unwrap();
+    assert_eq!(
+        config.api_key.as_ref().unwrap().reveal(),
+        b"0123456789abcdef"
+    );
+    assert!(!format!("{config:?}").contains("0123456789"));
+    let error = load("0123456789abcde").unwrap_err().to_string();
+    assert!(
+        error.contains("K6_SYNC_API_KEY is 15 characters long"),
+        "{error}"
+    );
+    assert!(!error.contains("0123456789"), "{error}");
+}
+
+#[test]
+fn an_address_to_listen_on_must_be_one() {
+    let error = load_with("listen: here", Common::default(), &[]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("listen is `here`: it must be an address and a port")
+    );
+}

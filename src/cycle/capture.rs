@@ -20,9 +20,9 @@ const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// A log to bring up to date.
 #[derive(Clone, Debug)]
-pub struct Task<'a> {
+pub struct Task {
     /// The pod's namespace.
-    pub namespace: &'a str,
+    pub namespace: String,
     /// The stream as it is in the store.
     pub stream: Stream,
     /// What to do.
@@ -36,8 +36,8 @@ pub struct Captured {
     pub lines: i64,
     /// Bytes stored.
     pub bytes: i64,
-    /// Gaps marked.
-    pub gaps: i64,
+    /// Why gaps were marked.
+    pub gaps: Vec<GapCause>,
     /// What went wrong; the lines before it are stored.
     pub error: Option<CaptureError>,
 }
@@ -77,7 +77,7 @@ pub enum CaptureError {
 pub async fn capture(
     cluster: &Cluster,
     store: &Store,
-    task: &Task<'_>,
+    task: &Task,
     deadline: Instant,
     now: Timestamp,
 ) -> Captured {
@@ -111,7 +111,7 @@ pub async fn capture(
 
 struct Capture<'a> {
     store: &'a Store,
-    task: &'a Task<'a>,
+    task: &'a Task,
     position: StreamPosition,
     captured: Captured,
 }
@@ -151,7 +151,7 @@ impl Capture<'_> {
             seen: self.position.cursor_seen,
         });
         let options = LogOptions {
-            namespace: self.task.namespace,
+            namespace: &self.task.namespace,
             pod: &facts.pod_name,
             container: &facts.key.container,
             previous,
@@ -277,7 +277,7 @@ impl Capture<'_> {
         self.captured.lines += lines;
         self.captured.bytes += bytes;
         if let Some(gap) = append.gap {
-            self.captured.gaps += 1;
+            self.captured.gaps.push(gap.cause);
             let facts = &self.task.stream.facts;
             tracing::warn!(
                 namespace = self.task.namespace,

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 pub use self::adopt::{Discovery, RUN_LABEL, STEP_LABEL};
 use self::capture::{Captured, Task, capture};
 use self::plan::{Sight, StepPlan, Todo, plan};
-pub use self::report::{Failure, Outcome, Report};
+pub use self::report::{Details, Failure, Outcome, Report};
 use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun};
 use crate::store::model::{
     CycleError, CycleRecord, Step, StepUpdate, Stream, StreamKey, StreamPosition,
@@ -53,6 +53,13 @@ pub struct Settings {
     pub trigger: &'static str,
     /// Who runs it, for the record.
     pub instance: String,
+}
+
+impl Settings {
+    /// No cycle takes longer.
+    pub fn longest(&self) -> Duration {
+        self.deadline + TIME_TO_STORE
+    }
 }
 
 /// Why a cycle could not be completed.
@@ -89,7 +96,7 @@ pub async fn run(
         trigger = settings.trigger,
         "Starting scheduled K6 steps sync"
     );
-    let limit = settings.deadline + TIME_TO_STORE;
+    let limit = settings.longest();
     // Whatever is cut off here was a transaction that is then undone.
     let outcome = timeout(limit, reconcile(cluster, store, settings, &begun))
         .await
@@ -236,6 +243,7 @@ async fn reconcile(
         duration_ms: begun.instant.elapsed().as_millis(),
         failures,
         dry_run: settings.dry_run.then(|| changes(&plans, &captured)),
+        details: details(&plans, &captured),
     })
 }
 
@@ -341,19 +349,23 @@ async fn capture_logs(
     deadline: Instant,
     now: Timestamp,
 ) -> Vec<(i64, Captured)> {
-    let tasks = plans.iter().flat_map(|plan| {
-        plan.streams.iter().filter_map(|stream| {
-            if stream.todo == Todo::Nothing {
-                return None;
+    let mut tasks = Vec::new();
+    for plan in plans {
+        for planned in plan
+            .streams
+            .iter()
+            .filter(|planned| planned.todo != Todo::Nothing)
+        {
+            if let Some(stream) = streams.get(&planned.facts.key) {
+                let task = Task {
+                    namespace: plan.step.namespace.clone(),
+                    stream: stream.clone(),
+                    todo: planned.todo,
+                };
+                tasks.push((plan.step.id, task));
             }
-            let task = Task {
-                namespace: &plan.step.namespace,
-                stream: streams.get(&stream.facts.key)?.clone(),
-                todo: stream.todo,
-            };
-            Some((plan.step.id, task))
-        })
-    });
+        }
+    }
     stream::iter(tasks)
         .map(|(step_id, task)| async move {
             (step_id, capture(cluster, store, &task, deadline, now).await)
@@ -388,6 +400,20 @@ fn update(plan: &StepPlan) -> Option<StepUpdate> {
     })
 }
 
+fn details(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Details {
+    let mut details = Details::default();
+    for plan in plans {
+        *details.statuses.entry(plan.record.status).or_default() += 1;
+    }
+    for (_, captured) in captured {
+        details.lines += u64::try_from(captured.lines).unwrap_or(0);
+        for cause in &captured.gaps {
+            *details.gaps.entry(*cause).or_default() += 1;
+        }
+    }
+    details
+}
+
 fn failure(step: &Step, error: String) -> Failure {
     Failure {
         step: step.name.clone(),
@@ -400,11 +426,11 @@ fn failure(step: &Step, error: String) -> Failure {
 
 /// What a dry run would have done, a line each.
 fn changes(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Vec<String> {
-    let mut lines: HashMap<i64, (i64, i64)> = HashMap::new();
+    let mut lines: HashMap<i64, (i64, usize)> = HashMap::new();
     for (step_id, captured) in captured {
         let sum = lines.entry(*step_id).or_default();
         sum.0 += captured.lines;
-        sum.1 += captured.gaps;
+        sum.1 += captured.gaps.len();
     }
     let mut changes = Vec::new();
     for plan in plans {

@@ -1,8 +1,11 @@
 //! What a cycle did, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::store::model::{GapCause, Status};
 
 /// A cycle's report. As JSON it is the contract of `sync-once -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +30,20 @@ pub struct Report {
     /// What would have been done, if this had not been a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<Vec<String>>,
+    /// What only metrics tell.
+    #[serde(skip)]
+    pub details: Details,
+}
+
+/// Figures of a cycle that metrics tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Steps by the status that the cycle left them in.
+    pub statuses: BTreeMap<Status, i64>,
+    /// Lines of log stored.
+    pub lines: u64,
+    /// Gaps marked, by cause.
+    pub gaps: BTreeMap<GapCause, u64>,
 }
 
 /// How a cycle ended.
@@ -69,6 +86,7 @@ impl Report {
             duration_ms: 0,
             failures: Vec::new(),
             dry_run: None,
+            details: Details::default(),
         }
     }
 }
@@ -147,6 +165,7 @@ mod tests {
                 step_id: Some(1),
             }],
             dry_run: None,
+            details: Details::default(),
         };
         assert_eq!(
             serde_json::to_string(&report).unwrap(),

@@ -25,8 +25,8 @@ use sqlx::{ConnectOptions, Connection};
 
 pub use self::error::StoreError;
 use self::model::{
-    Append, Appended, BadStep, CycleRecord, NewStep, RunRecord, Step, StepSummary, StepUpdate,
-    Stream, StreamFacts, StreamPosition,
+    Append, Appended, BadStep, CycleRecord, NewStep, PastCycle, RunRecord, Step, StepSummary,
+    StepUpdate, Stream, StreamFacts, StreamPosition,
 };
 use self::sql::Sql;
 pub use self::text::sql_text;
@@ -417,6 +417,27 @@ impl Store {
                     .await?;
             }
         })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ()))
+            .map_err(|error| self.failed("reach", &error))
+    }
+
+    /// The last `count` cycles, newest first, each with its errors.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn last_cycles(&self, count: i64) -> Result<Vec<PastCycle>, StoreError> {
+        let rows: Vec<String> = on!(self, pool => {
+            sqlx::query_scalar(self.sql.last_cycles).bind(count).fetch_all(pool).await
+        })
+        .map_err(|error| self.failed("read the last cycles", &error))?;
+        rows_of(rows).map_err(|error| self.failed("read the last cycles", &error))
     }
 
     fn failed(&self, action: &'static str, error: &sqlx::Error) -> StoreError {

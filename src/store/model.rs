@@ -414,12 +414,38 @@ pub struct CycleRecord {
     pub errors: Vec<CycleError>,
 }
 
+/// A row of `sync_cycles` as it is read back.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct PastCycle {
+    /// When it began.
+    #[serde(with = "time")]
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// `sync-once` or `loop`.
+    pub trigger: String,
+    /// Host name and process id of the one who ran it.
+    pub instance: String,
+    /// `completed` or `failed`.
+    pub outcome: String,
+    /// Active steps.
+    pub total: i64,
+    /// Steps whose record changed.
+    pub updated: i64,
+    /// Steps with new log lines.
+    pub logs_updated: i64,
+    /// New bytes of log.
+    pub log_bytes: i64,
+    /// What went wrong.
+    pub errors: Vec<CycleError>,
+}
+
 fn count<S: serde::Serializer>(errors: &[CycleError], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(errors.len() as u64)
 }
 
 /// A row of `sync_errors`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CycleError {
     /// `None`: of no step, but of the cycle.
     pub step_id: Option<i64>,

@@ -101,4 +101,12 @@ pub(super) const SQL: Sql = Sql {
         INSERT INTO sync_errors (cycle_id, step_id, step_name, k6_test_name, error)
         SELECT $1, step_id, step_name, k6_test_name, error
         FROM json_to_recordset($2::json) AS new(step_id bigint, step_name text, k6_test_name text, error text)",
+    last_cycles: "
+        SELECT row_to_json(cycle)::text FROM (
+            SELECT started_at, duration_ms, \"trigger\", instance, outcome, total, updated, logs_updated, log_bytes,
+                   (SELECT coalesce(json_agg(json_build_object('step_id', step_id, 'step_name', step_name,
+                        'k6_test_name', k6_test_name, 'error', error)), '[]')
+                    FROM sync_errors WHERE cycle_id = sync_cycles.id) AS errors
+            FROM sync_cycles ORDER BY id DESC LIMIT $1
+        ) cycle",
 };

@@ -48,6 +48,8 @@ pub(super) struct Sql {
     pub(super) insert_cycle: &'static str,
     /// (cycle id, errors as JSON)
     pub(super) insert_errors: &'static str,
+    /// (how many) → [`super::model::PastCycle`], newest first
+    pub(super) last_cycles: &'static str,
 }
 
 // What both databases say alike. SQLite knows `$1` too.

@@ -105,4 +105,11 @@ pub(super) const SQL: Sql = Sql {
         INSERT INTO sync_errors (cycle_id, step_id, step_name, k6_test_name, error)
         SELECT $1, value ->> 'step_id', value ->> 'step_name', value ->> 'k6_test_name', value ->> 'error'
         FROM json_each($2)",
+    last_cycles: "
+        SELECT json_object('started_at', started_at, 'duration_ms', duration_ms, 'trigger', \"trigger\",
+            'instance', instance, 'outcome', outcome, 'total', total, 'updated', updated,
+            'logs_updated', logs_updated, 'log_bytes', log_bytes,
+            'errors', (SELECT json_group_array(json_object('step_id', step_id, 'step_name', step_name,
+                'k6_test_name', k6_test_name, 'error', error)) FROM sync_errors WHERE cycle_id = sync_cycles.id))
+        FROM sync_cycles ORDER BY id DESC LIMIT $1",
 };

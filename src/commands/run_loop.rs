@@ -1,0 +1,355 @@
+//! `k6sync loop`: the cycle every N seconds, until told to stop.
+//!
+//! It only puts rooms together: `schedule` says when, `control` whether, `election` who, and `cycle` does the work.
+//! Whatever a cycle does, the loop goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::cli::Loop;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::control::{Control, ControlMap};
+use crate::cycle::{self, Report, RunError, Settings};
+use crate::election::{Election, Leadership};
+use crate::schedule::Schedule;
+use crate::server::auth::Authorizer;
+use crate::server::job_api::JobApi;
+use crate::server::pulse::Pulse;
+use crate::server::{self, Exhibits};
+use crate::store::Store;
+use crate::telemetry::{CycleOutcome, Metrics};
+
+/// The loop says that it is alive at least so often.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// What is left to do after the last cycle must not hold up the exit.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+type Cycle = JoinHandle<Result<Report, RunError>>;
+type CycleEnd = Result<Result<Report, RunError>, JoinError>;
+
+pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let config = super::load(&args.common)?;
+    let listen = args.listen.unwrap_or(config.listen);
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}; choose another address by --listen")
+    })?;
+    tracing::info!("listening on http://{}", listener.local_addr()?);
+    let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
+    let store = Arc::new(super::open_store(&config, args.no_migrate, false).await?);
+
+    let control_map = super::control_map(&config, &cluster);
+    let control = watch_control(&control_map, &config).await;
+    let (leadership, election) = take_part(&config, &cluster, control_map.namespace());
+    let metrics = Metrics::new(cluster.traffic());
+    let pulse = Arc::new(Pulse::default());
+    let exhibits = Exhibits {
+        pulse: Arc::clone(&pulse),
+        metrics: Arc::clone(&metrics),
+        leadership: leadership.clone(),
+        store: Arc::clone(&store),
+    };
+    let (stop_server, server) = serve(listener, exhibits, &config, &cluster, control_map);
+
+    let mut sync_loop = SyncLoop {
+        settings: super::settings(&config, &cluster, "loop", false),
+        cluster,
+        store: Arc::clone(&store),
+        metrics,
+        pulse,
+        control,
+        leadership,
+    };
+    if let Some(running) = sync_loop.run(&mut signals).await {
+        finish(running, config.shutdown_grace, &mut signals).await;
+    }
+    // Once nobody listens to what it tells, the election ends and lets go of the lease.
+    drop(sync_loop);
+    drop(stop_server);
+    let farewell = async {
+        for task in [server, election] {
+            // It ended, one way or the other.
+            let _ = task.await;
+        }
+        store.close().await;
+    };
+    tokio::select! {
+        outcome = timeout(FAREWELL, farewell) => {
+            if outcome.is_err() {
+                tracing::warn!("connections were still open at the exit");
+            }
+        }
+        signal = signals.next() => exit_at_once(signal),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Keeps up with the control ConfigMap; what it says now is known before the first cycle, if it can be read.
+async fn watch_control(map: &ControlMap, config: &Config) -> watch::Receiver<Control> {
+    let now = match map
+        .until(Instant::now() + config.request_timeout)
+        .read()
+        .await
+    {
+        Ok(control) => control,
+        Err(error) => {
+            tracing::warn!(%error, "the control ConfigMap can't be read; the configuration's own settings hold");
+            Control::resolve(None, config.control_defaults).0
+        }
+    };
+    let (sender, receiver) = watch::channel(now);
+    let map = map.clone();
+    tokio::spawn(async move { map.watch(sender).await });
+    receiver
+}
+
+/// Takes part in the election, if there is one; else we are the leader.
+fn take_part(
+    config: &Config,
+    cluster: &Cluster,
+    namespace: &str,
+) -> (watch::Receiver<Leadership>, JoinHandle<()>) {
+    let Some(lease) = &config.lease else {
+        let (sender, mut receiver) = watch::channel(Leadership::Leader);
+        receiver.mark_changed();
+        return (receiver, tokio::spawn(async move { sender.closed().await }));
+    };
+    let (sender, receiver) = watch::channel(Leadership::Standby { holder: None });
+    let election = Election::new(cluster.clone(), namespace, lease, &config.instance);
+    (receiver, tokio::spawn(election.run(sender)))
+}
+
+fn serve(
+    listener: TcpListener,
+    exhibits: Exhibits,
+    config: &Config,
+    cluster: &Cluster,
+    control: ControlMap,
+) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let authorizer = Authorizer::new(
+        cluster.clone(),
+        control.namespace(),
+        &config.control_config_map,
+        config.api_key.clone(),
+    );
+    let job_api = JobApi {
+        control,
+        authorizer,
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(async move {
+        let stopped = async {
+            // Sent or dropped, it means the same.
+            let _ = stopped.await;
+        };
+        if let Err(error) = server::serve(listener, exhibits, job_api, stopped).await {
+            tracing::error!(%error, "the HTTP server ended");
+        }
+    });
+    (stop, server)
+}
+
+struct SyncLoop {
+    settings: Settings,
+    cluster: Cluster,
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    pulse: Arc<Pulse>,
+    control: watch::Receiver<Control>,
+    leadership: watch::Receiver<Leadership>,
+}
+
+impl SyncLoop {
+    /// Runs until a signal; returns the cycle that is then running.
+    async fn run(&mut self, signals: &mut Signals) -> Option<Cycle> {
+        let mut control = self.control.borrow_and_update().clone();
+        let mut is_leader = false;
+        let mut schedule = Schedule::new(control.interval);
+        let mut running: Option<(Instant, Cycle)> = None;
+        self.announce(&control);
+        loop {
+            let now = Instant::now();
+            let is_active = control.enabled && is_leader;
+            let next = schedule.next_start(now);
+            if running.is_none() && is_active && next <= now {
+                schedule.started(now);
+                running = Some((now, self.start_cycle()));
+            }
+            let wake = match &running {
+                Some((started, _)) => {
+                    self.pulse
+                        .beat("a cycle", *started + self.settings.longest());
+                    now + HEARTBEAT
+                }
+                None => {
+                    self.pulse.beat("a sleep", now + HEARTBEAT);
+                    match is_active {
+                        true => next.min(now + HEARTBEAT),
+                        false => now + HEARTBEAT,
+                    }
+                }
+            };
+            tokio::select! {
+                signal = signals.next() => {
+                    tracing::info!("{signal}: no new cycle starts");
+                    return running.map(|(_, cycle)| cycle);
+                }
+                ended = join(&mut running) => {
+                    let took = running.take().map(|(started, _)| started.elapsed());
+                    self.cycle_ended(ended, took.unwrap_or_default(), &mut schedule);
+                }
+                Ok(()) = self.control.changed() => {
+                    let new = self.control.borrow_and_update().clone();
+                    schedule.set_interval(new.interval);
+                    let is_restarted = new.restarted_at != control.restarted_at;
+                    if is_restarted || (new.enabled && !control.enabled) {
+                        schedule.restart();
+                    }
+                    control = new;
+                    self.announce(&control);
+                }
+                Ok(()) = self.leadership.changed() => {
+                    let leads = *self.leadership.borrow_and_update() == Leadership::Leader;
+                    if leads && !is_leader {
+                        schedule.restart();
+                    }
+                    is_leader = leads;
+                    self.metrics.set_leader(leads);
+                }
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn start_cycle(&self) -> Cycle {
+        let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+        let store = Arc::clone(&self.store);
+        // A task of its own: a panic in it is its own end, not the loop's.
+        tokio::spawn(async move { cycle::run(&cluster, &store, &settings).await })
+    }
+
+    fn cycle_ended(&self, ended: CycleEnd, took: Duration, schedule: &mut Schedule) {
+        let (outcome, report, problem) = match ended {
+            Ok(Ok(report)) => (CycleOutcome::Completed, Some(report), String::new()),
+            Ok(Err(error)) => (CycleOutcome::Failed, None, error.to_string()),
+            Err(error) => (
+                CycleOutcome::Panicked,
+                None,
+                format!("a bug in k6sync: {error}"),
+            ),
+        };
+        self.metrics.cycle_ended(outcome, took, report.as_ref());
+        let now = Instant::now();
+        let ended = schedule.ended(now, outcome == CycleOutcome::Completed);
+        if outcome != CycleOutcome::Completed {
+            let next = schedule.next_start(now).saturating_duration_since(now);
+            tracing::error!(
+                failures_in_a_row = ended.failures,
+                next_attempt_in = ?next,
+                "K6 steps sync failed: {problem}"
+            );
+        }
+        if ended.skipped > 0 {
+            self.metrics.skipped(ended.skipped);
+            tracing::warn!(
+                ?took,
+                skipped = ended.skipped,
+                "the cycle outlasted the interval; the starts that it covered fall away"
+            );
+        }
+    }
+
+    fn announce(&self, control: &Control) {
+        self.metrics.set_control(control);
+        let via = control.configured_via();
+        match control.enabled {
+            true => tracing::info!("K6 steps sync is on, every {} (by {via})", control.interval),
+            false => tracing::info!("K6 steps sync is off"),
+        }
+    }
+}
+
+/// The end of the running cycle; never, if none is running.
+async fn join(running: &mut Option<(Instant, Cycle)>) -> CycleEnd {
+    match running {
+        Some((_, cycle)) => cycle.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Lets the last cycle finish what is in flight, for so long as there is time.
+async fn finish(mut running: Cycle, grace: Duration, signals: &mut Signals) {
+    tracing::info!(
+        ?grace,
+        "waiting for the running cycle; a second signal ends it at once"
+    );
+    tokio::select! {
+        _ = &mut running => {}
+        () = sleep(grace) => {
+            // Whatever it was storing is undone; the next sync reads it again.
+            tracing::warn!("the running cycle did not end in time and is cut off");
+            running.abort();
+        }
+        signal = signals.next() => exit_at_once(signal),
+    }
+}
+
+fn exit_at_once(signal: Stop) -> ! {
+    tracing::warn!("{signal} again: exiting at once");
+    std::process::exit(128 + signal.number())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    Terminate,
+    Interrupt,
+}
+
+impl Stop {
+    const fn number(self) -> i32 {
+        match self {
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+        }
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        })
+    }
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
+    }
+
+    async fn next(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.terminate.recv() => Stop::Terminate,
+            _ = self.interrupt.recv() => Stop::Interrupt,
+        }
+    }
+}

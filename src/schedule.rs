@@ -1,0 +1,199 @@
+//! When the next cycle starts. Pure: the time is an argument.
+//!
+//! Cycles start at a fixed rate, counted from the start of each. One that outlasts the interval makes the starts that it
+//! covered fall away: they are neither queued nor do cycles overlap. After repeated failures the pause grows.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::control::Interval;
+use crate::retry::Pauses;
+
+/// So many failures in a row are taken for an accident.
+const FAILURES_WITHOUT_PAUSE: u32 = 2;
+/// The longest pause between two attempts, however often they failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// The schedule of one loop.
+#[derive(Debug)]
+pub struct Schedule {
+    interval: Interval,
+    /// When the last cycle started; `None`: the next one is the first.
+    last_start: Option<Instant>,
+    /// Not before this, whatever the interval says.
+    not_before: Option<Instant>,
+    failures: u32,
+    pauses: Pauses,
+}
+
+/// What a cycle's end means for the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Starts that fell away since the cycle outlasted the interval.
+    pub skipped: u32,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+impl Schedule {
+    /// The first cycle starts at once.
+    pub fn new(interval: Interval) -> Self {
+        Self {
+            interval,
+            last_start: None,
+            not_before: None,
+            failures: 0,
+            pauses: Pauses::new(Duration::from_secs(interval.seconds()), LONGEST_PAUSE),
+        }
+    }
+
+    /// Takes effect at once: the next start is counted from the last one.
+    pub fn set_interval(&mut self, interval: Interval) {
+        if interval != self.interval {
+            self.interval = interval;
+            self.pauses = Pauses::new(self.period(), LONGEST_PAUSE);
+        }
+    }
+
+    /// The next cycle starts at once, whatever was before.
+    pub fn restart(&mut self) {
+        self.last_start = None;
+        self.not_before = None;
+        self.failures = 0;
+        self.pauses = Pauses::new(self.period(), LONGEST_PAUSE);
+    }
+
+    /// When the next cycle starts; in the past: now.
+    pub fn next_start(&self, now: Instant) -> Instant {
+        let due = match self.last_start {
+            Some(start) => start + self.period(),
+            None => now,
+        };
+        self.not_before
+            .map_or(due, |not_before| due.max(not_before))
+    }
+
+    /// A cycle starts.
+    pub fn started(&mut self, now: Instant) {
+        self.last_start = Some(now);
+    }
+
+    /// The cycle that started last has ended.
+    pub fn ended(&mut self, now: Instant, succeeded: bool) -> Ended {
+        let mut skipped = 0;
+        if let Some(start) = self.last_start {
+            // Starts that the cycle covered are past; the next one keeps to the rhythm.
+            let periods = now.duration_since(start).as_nanos() / self.period().as_nanos();
+            skipped = u32::try_from(periods).unwrap_or(u32::MAX);
+            self.last_start = Some(start + self.period() * skipped);
+        }
+        if succeeded {
+            self.failures = 0;
+            self.not_before = None;
+            self.pauses = Pauses::new(self.period(), LONGEST_PAUSE);
+        } else {
+            self.failures += 1;
+            if self.failures > FAILURES_WITHOUT_PAUSE {
+                self.not_before = Some(now + self.pauses.next_pause());
+            }
+        }
+        Ended {
+            skipped,
+            failures: self.failures,
+        }
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(self.interval.seconds())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn schedule(interval: u64) -> Schedule {
+        Schedule::new(Interval::new(interval).unwrap())
+    }
+
+    #[test]
+    fn starts_at_once_and_then_at_a_fixed_rate() {
+        let begin = Instant::now();
+        let mut schedule = schedule(20);
+        assert_eq!(schedule.next_start(begin), begin);
+        for round in 0..5 {
+            let start = begin + seconds(20 * round);
+            schedule.started(start);
+            let ended = schedule.ended(start + seconds(7), true);
+            assert_eq!(ended.skipped, 0);
+            assert_eq!(schedule.next_start(start + seconds(7)), start + seconds(20));
+        }
+    }
+
+    #[test]
+    fn a_cycle_that_outlasts_the_interval_skips_starts_and_queues_none() {
+        let begin = Instant::now();
+        let mut schedule = schedule(10);
+        schedule.started(begin);
+        assert_eq!(schedule.ended(begin + seconds(35), true).skipped, 3);
+        assert_eq!(
+            schedule.next_start(begin + seconds(35)),
+            begin + seconds(40)
+        );
+    }
+
+    #[test]
+    fn a_new_interval_counts_from_the_last_start() {
+        let begin = Instant::now();
+        let mut schedule = schedule(300);
+        schedule.started(begin);
+        schedule.ended(begin + seconds(1), true);
+        assert_eq!(
+            schedule.next_start(begin + seconds(50)),
+            begin + seconds(300)
+        );
+        schedule.set_interval(Interval::new(5).unwrap());
+        assert!(
+            schedule.next_start(begin + seconds(50)) <= begin + seconds(50),
+            "overdue: now"
+        );
+        schedule.restart();
+        assert_eq!(
+            schedule.next_start(begin + seconds(60)),
+            begin + seconds(60)
+        );
+    }
+
+    #[test]
+    fn repeated_failures_are_tried_again_with_growing_pauses_up_to_a_limit() {
+        let mut now = Instant::now();
+        let mut schedule = schedule(5);
+        let mut longest = Duration::ZERO;
+        for failure in 1..=40 {
+            schedule.started(now);
+            let ended = schedule.ended(now, false);
+            assert_eq!(ended.failures, failure);
+            let pause = schedule.next_start(now) - now;
+            assert!(pause >= seconds(5) / 2);
+            assert!(pause <= LONGEST_PAUSE + LONGEST_PAUSE / 2, "{pause:?}");
+            if failure <= FAILURES_WITHOUT_PAUSE {
+                assert_eq!(pause, seconds(5));
+            }
+            longest = longest.max(pause);
+            now += pause;
+        }
+        assert!(longest > seconds(100), "{longest:?}");
+        schedule.started(now);
+        assert_eq!(schedule.ended(now, true).failures, 0);
+        assert_eq!(
+            schedule.next_start(now),
+            now + seconds(5),
+            "back to the interval"
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! The loop's HTTP server: health, readiness, metrics, and the job-control API with its authorization.
+//!
+//! It never decides what a cycle does: it shows what the loop says of itself, and hands actions to the control ConfigMap.
+
+pub mod auth;
+pub mod job_api;
+pub mod pulse;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tower_http::timeout::TimeoutLayer;
+
+use self::job_api::JobApi;
+use self::pulse::Pulse;
+use crate::election::Leadership;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// No request takes longer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A database that does not answer for so long is not reachable.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the server shows.
+pub struct Exhibits {
+    /// Whether the loop is alive.
+    pub pulse: Arc<Pulse>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Whether we are to sync; as long as we hold the lease, the API server has answered within seconds.
+    pub leadership: watch::Receiver<Leadership>,
+    /// The database.
+    pub store: Arc<Store>,
+}
+
+/// Serves until `stop` is done.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(
+    listener: TcpListener,
+    exhibits: Exhibits,
+    job_api: JobApi,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(exhibits, job_api))
+        .with_graceful_shutdown(stop)
+        .await
+}
+
+fn router(exhibits: Exhibits, job_api: JobApi) -> Router {
+    let health = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(exhibits));
+    let job = get(job_api::read)
+        .post(job_api::act)
+        .fallback(job_api::other_method);
+    Router::new()
+        .route(job_api::PATH, job)
+        .with_state(Arc::new(job_api))
+        .merge(health)
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            REQUEST_TIMEOUT,
+        ))
+}
+
+/// The loop is alive: no cycle or sleep is overdue.
+async fn healthz(State(exhibits): State<Arc<Exhibits>>) -> Response {
+    verdict(exhibits.pulse.check())
+}
+
+/// Database and API server are reachable; or there is nothing to do for us, since another syncs.
+async fn readyz(State(exhibits): State<Arc<Exhibits>>) -> Response {
+    let leadership = exhibits.leadership.borrow().clone();
+    verdict(match leadership {
+        Leadership::Standby { holder: Some(_) } => Ok(()),
+        Leadership::Standby { holder: None } => Err(
+            "the lease can't be read: the API server is not reachable, or does not let us"
+                .to_owned(),
+        ),
+        Leadership::Leader => match timeout(PING_TIMEOUT, exhibits.store.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!(
+                "the database does not answer within {PING_TIMEOUT:?}"
+            )),
+        },
+    })
+}
+
+async fn metrics(State(exhibits): State<Arc<Exhibits>>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, OPEN_METRICS)], exhibits.metrics.text()).into_response()
+}
+
+fn verdict(verdict: Result<(), String>) -> Response {
+    match verdict {
+        Ok(()) => (StatusCode::OK, "ok\n").into_response(),
+        Err(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response(),
+    }
+}
