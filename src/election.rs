@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, ClusterError, Lease, LeaseSpec};
@@ -82,14 +82,18 @@ impl Election {
         }
     }
 
-    /// Takes part until the receivers of `leadership` are gone, then gives the lease up.
-    pub async fn run(mut self, leadership: watch::Sender<Leadership>) {
+    /// Takes part until `stop` is sent or dropped, then gives the lease up.
+    pub async fn run(
+        mut self,
+        leadership: watch::Sender<Leadership>,
+        mut stop: oneshot::Receiver<()>,
+    ) {
         let mut renewed_at = None;
         let mut last_problem = String::new();
         loop {
             let attempt = tokio::select! {
                 attempt = self.attempt() => attempt,
-                () = leadership.closed() => break,
+                _ = &mut stop => break,
             };
             let now = match attempt {
                 Ok(now) => {
@@ -126,7 +130,7 @@ impl Election {
             });
             tokio::select! {
                 () = sleep(pause) => {}
-                () = leadership.closed() => break,
+                _ = &mut stop => break,
             }
         }
         self.release().await;

@@ -48,7 +48,8 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
 
     let control_map = super::control_map(&config, &cluster);
     let control = watch_control(&control_map, &config).await;
-    let (leadership, election) = take_part(&config, &cluster, control_map.namespace());
+    let (leadership, stop_election, election) =
+        take_part(&config, &cluster, control_map.namespace());
     let metrics = Metrics::new(cluster.traffic());
     let pulse = Arc::new(Pulse::default());
     let exhibits = Exhibits {
@@ -71,14 +72,11 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
     if let Some(running) = sync_loop.run(&mut signals).await {
         finish(running, config.shutdown_grace, &mut signals).await;
     }
-    // Once nobody listens to what it tells, the election ends and lets go of the lease.
-    drop(sync_loop);
-    drop(stop_server);
+    drop((stop_election, stop_server));
     let farewell = async {
-        for task in [server, election] {
-            // It ended, one way or the other.
-            let _ = task.await;
-        }
+        // The lease first: another instance waits for it. How the tasks ended makes no difference.
+        let _ = election.await;
+        let _ = server.await;
         store.close().await;
     };
     tokio::select! {
@@ -117,15 +115,24 @@ fn take_part(
     config: &Config,
     cluster: &Cluster,
     namespace: &str,
-) -> (watch::Receiver<Leadership>, JoinHandle<()>) {
+) -> (
+    watch::Receiver<Leadership>,
+    oneshot::Sender<()>,
+    JoinHandle<()>,
+) {
+    let (stop, stopped) = oneshot::channel();
     let Some(lease) = &config.lease else {
         let (sender, mut receiver) = watch::channel(Leadership::Leader);
         receiver.mark_changed();
-        return (receiver, tokio::spawn(async move { sender.closed().await }));
+        let idle = async move {
+            let _ = stopped.await;
+            drop(sender);
+        };
+        return (receiver, stop, tokio::spawn(idle));
     };
     let (sender, receiver) = watch::channel(Leadership::Standby { holder: None });
     let election = Election::new(cluster.clone(), namespace, lease, &config.instance);
-    (receiver, tokio::spawn(election.run(sender)))
+    (receiver, stop, tokio::spawn(election.run(sender, stopped)))
 }
 
 fn serve(
