@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::control::{Action, Control};
 use crate::store::StoreError;
-use crate::store::model::PastCycle;
+use crate::store::model::CycleRecord;
 
 /// So many past cycles are shown.
 const CYCLES: i64 = 5;
@@ -42,7 +42,7 @@ pub(super) async fn run(args: &Job) -> anyhow::Result<()> {
 struct Status {
     control: Control,
     holder: Result<Option<String>, String>,
-    cycles: Result<Vec<PastCycle>, String>,
+    cycles: Result<Vec<CycleRecord>, String>,
 }
 
 impl Status {
@@ -110,14 +110,14 @@ impl Status {
 }
 
 /// Reads only; a database that does not exist yet has none.
-async fn last_cycles(config: &Config) -> Result<Vec<PastCycle>, StoreError> {
+async fn last_cycles(config: &Config) -> Result<Vec<CycleRecord>, StoreError> {
     let store = super::open_store(config, true, true).await?;
     let cycles = store.last_cycles(CYCLES).await;
     store.close().await;
     cycles
 }
 
-fn cycle_line(cycle: &PastCycle) -> String {
+fn cycle_line(cycle: &CycleRecord) -> String {
     format!(
         "  {:.0}  {:9}  {:>6} ms  {} active, {} updated, {} with new lines ({} bytes), {} errors, by {} ({})",
         cycle.started_at,
@@ -133,7 +133,7 @@ fn cycle_line(cycle: &PastCycle) -> String {
     )
 }
 
-fn error_lines(cycles: &[PastCycle]) -> Vec<String> {
+fn error_lines(cycles: &[CycleRecord]) -> Vec<String> {
     let mut lines = Vec::new();
     for cycle in cycles {
         for error in &cycle.errors {
@@ -156,7 +156,7 @@ fn control_json(control: &Control) -> Value {
     })
 }
 
-fn cycle_json(cycle: &PastCycle) -> Value {
+fn cycle_json(cycle: &CycleRecord) -> Value {
     let errors: Vec<Value> = cycle
         .errors
         .iter()

@@ -25,8 +25,8 @@ use sqlx::{ConnectOptions, Connection};
 
 pub use self::error::StoreError;
 use self::model::{
-    Append, Appended, BadStep, CycleRecord, NewStep, PastCycle, RunRecord, Step, StepSummary,
-    StepUpdate, Stream, StreamFacts, StreamPosition,
+    Append, Appended, BadStep, CycleRecord, NewStep, RunRecord, Step, StepSummary, StepUpdate,
+    Stream, StreamFacts, StreamPosition,
 };
 use self::sql::Sql;
 pub use self::text::sql_text;
@@ -432,7 +432,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn last_cycles(&self, count: i64) -> Result<Vec<PastCycle>, StoreError> {
+    pub async fn last_cycles(&self, count: i64) -> Result<Vec<CycleRecord>, StoreError> {
         let rows: Vec<String> = on!(self, pool => {
             sqlx::query_scalar(self.sql.last_cycles).bind(count).fetch_all(pool).await
         })

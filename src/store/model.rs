@@ -388,7 +388,7 @@ pub struct StepUpdate {
 }
 
 /// A row of `sync_cycles`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CycleRecord {
     /// When it began.
     #[serde(with = "time")]
@@ -409,34 +409,8 @@ pub struct CycleRecord {
     pub logs_updated: i64,
     /// New bytes of log.
     pub log_bytes: i64,
-    /// What went wrong; its count in the table.
+    /// What went wrong; written as its count, read from its rows.
     #[serde(serialize_with = "count")]
-    pub errors: Vec<CycleError>,
-}
-
-/// A row of `sync_cycles` as it is read back.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct PastCycle {
-    /// When it began.
-    #[serde(with = "time")]
-    pub started_at: Timestamp,
-    /// How long it took.
-    pub duration_ms: i64,
-    /// `sync-once` or `loop`.
-    pub trigger: String,
-    /// Host name and process id of the one who ran it.
-    pub instance: String,
-    /// `completed` or `failed`.
-    pub outcome: String,
-    /// Active steps.
-    pub total: i64,
-    /// Steps whose record changed.
-    pub updated: i64,
-    /// Steps with new log lines.
-    pub logs_updated: i64,
-    /// New bytes of log.
-    pub log_bytes: i64,
-    /// What went wrong.
     pub errors: Vec<CycleError>,
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Sql {
     pub(super) insert_cycle: &'static str,
     /// (cycle id, errors as JSON)
     pub(super) insert_errors: &'static str,
-    /// (how many) → [`super::model::PastCycle`], newest first
+    /// (how many) → [`super::model::CycleRecord`], newest first
     pub(super) last_cycles: &'static str,
 }
 
