@@ -245,15 +245,7 @@ impl SyncLoop {
     }
 
     fn cycle_ended(&self, ended: CycleEnd, took: Duration, schedule: &mut Schedule) {
-        let (outcome, report, problem) = match ended {
-            Ok(Ok(report)) => (CycleOutcome::Completed, Some(report), String::new()),
-            Ok(Err(error)) => (CycleOutcome::Failed, None, error.to_string()),
-            Err(error) => (
-                CycleOutcome::Panicked,
-                None,
-                format!("a bug in k6sync: {error}"),
-            ),
-        };
+        let (outcome, report, problem) = outcome(ended);
         self.metrics.cycle_ended(outcome, took, report.as_ref());
         let now = Instant::now();
         let ended = schedule.ended(now, outcome == CycleOutcome::Completed);
@@ -282,6 +274,19 @@ impl SyncLoop {
             true => tracing::info!("K6 steps sync is on, every {} (by {via})", control.interval),
             false => tracing::info!("K6 steps sync is off"),
         }
+    }
+}
+
+/// How a cycle ended: the report of one that was completed, else what went wrong.
+fn outcome(ended: CycleEnd) -> (CycleOutcome, Option<Report>, String) {
+    match ended {
+        Ok(Ok(report)) => (CycleOutcome::Completed, Some(report), String::new()),
+        Ok(Err(error)) => (CycleOutcome::Failed, None, error.to_string()),
+        Err(error) => (
+            CycleOutcome::Panicked,
+            None,
+            format!("a bug in k6sync: {error}"),
+        ),
     }
 }
 
@@ -358,5 +363,22 @@ impl Signals {
             _ = self.terminate.recv() => Stop::Terminate,
             _ = self.interrupt.recv() => Stop::Interrupt,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_cycle_is_an_outcome_like_others() {
+        let cycle: Cycle = tokio::spawn(async { panic!("out of range") });
+        let mut running = Some((Instant::now(), cycle));
+        let (outcome, report, problem) = outcome(join(&mut running).await);
+        assert_eq!((outcome, report), (CycleOutcome::Panicked, None));
+        assert!(
+            problem.contains("a bug in k6sync") && problem.contains("out of range"),
+            "{problem}"
+        );
     }
 }
