@@ -15,7 +15,11 @@ use crate::store::model::CycleRecord;
 const CYCLES: i64 = 5;
 
 pub(super) async fn run(args: &Job) -> anyhow::Result<()> {
-    let config = super::load(&args.common)?;
+    let mut config = super::load(&args.common)?;
+    // As with kubectl: whoever names a namespace means the job that is there.
+    if let [namespace] = args.common.namespace.as_slice() {
+        config.control_namespace = Some(namespace.clone());
+    }
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout)
         .await?
         .until(Instant::now() + config.cycle_deadline);
