@@ -91,15 +91,16 @@ impl Election {
         let mut renewed_at = None;
         let mut last_problem = String::new();
         loop {
+            // A leader's attempt must not outlast its leadership.
+            let limit = Instant::now() + RENEW_DEADLINE - RENEW_PERIOD;
+            let deadline = renewed_at.map_or(limit, |at: Instant| limit.min(at + RENEW_DEADLINE));
             let attempt = tokio::select! {
-                attempt = self.attempt() => attempt,
+                attempt = self.attempt(deadline) => attempt,
                 _ = &mut stop => break,
             };
             let now = match attempt {
                 Ok(now) => {
-                    if now == Leadership::Leader {
-                        renewed_at = Some(Instant::now());
-                    }
+                    renewed_at = (now == Leadership::Leader).then(Instant::now);
                     last_problem.clear();
                     now
                 }
@@ -112,7 +113,10 @@ impl Election {
                     }
                     match renewed_at {
                         Some(at) if at.elapsed() < RENEW_DEADLINE => Leadership::Leader,
-                        _ => Leadership::Standby { holder: None },
+                        _ => {
+                            renewed_at = None;
+                            Leadership::Standby { holder: None }
+                        }
                     }
                 }
             };
@@ -136,10 +140,8 @@ impl Election {
         self.release().await;
     }
 
-    async fn attempt(&mut self) -> Result<Leadership, ClusterError> {
-        let cluster = self
-            .cluster
-            .until(Instant::now() + RENEW_DEADLINE - RENEW_PERIOD);
+    async fn attempt(&mut self, deadline: Instant) -> Result<Leadership, ClusterError> {
+        let cluster = self.cluster.until(deadline);
         let lease = cluster.lease(&self.namespace, &self.name).await?;
         let now = Timestamp::now();
         self.candidate.observe(lease.as_ref(), Instant::now());
