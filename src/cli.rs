@@ -125,23 +125,23 @@ pub struct Migrate {
 #[derive(Debug, Default, Args)]
 pub struct Common {
     /// Configuration file; config.example.yaml has all keys
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Database: sqlite://PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [env: DATABASE_URL] [default:
     /// sqlite://k6sync.db]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
     /// Namespace to sync; repeatable [default: the kubeconfig's or the pod's own]
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, global = true, value_name = "NS")]
     pub namespace: Vec<String>,
     /// Sync all namespaces
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
     pub all_namespaces: bool,
     /// Kubeconfig context [default: the current one]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// Form of the log on standard error [default: text]
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
 

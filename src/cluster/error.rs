@@ -88,9 +88,9 @@ pub enum ClusterError {
         /// How long we waited.
         after: Duration,
     },
-    /// The cycle's time is over.
+    /// The time is over that this request and others before it had together.
     #[error(
-        "cannot {call}: the cycle's deadline is over (kubernetes.cycleDeadline); the next cycle goes on"
+        "cannot {call}: no answer in the time that was left for it; in a cycle, kubernetes.cycleDeadline sets it, and the next cycle goes on"
     )]
     DeadlineOver {
         /// What was asked.

@@ -167,9 +167,14 @@ fn action(body: &[u8]) -> Result<(&'static str, Action), Refusal> {
         #[serde(default)]
         interval_seconds: Value,
     }
-    let request: Request = serde_json::from_slice(body).map_err(|error| {
-        Refusal::bad_request(format!("the body is not the JSON expected: {error}"))
-    })?;
+    let unexpected =
+        |what| Refusal::bad_request(format!("the body is not the JSON expected: {what}"));
+    // Serde would take a list of the values for an object.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(unexpected("it must be an object".to_owned()));
+    }
+    let request: Request =
+        serde_json::from_slice(body).map_err(|error| unexpected(error.to_string()))?;
     let interval = match &request.interval_seconds {
         Value::Null => None,
         value => {
@@ -242,6 +247,8 @@ mod tests {
         for (body, words) in [
             ("", "not the JSON expected"),
             ("[]", "not the JSON expected"),
+            (r#"["stop"]"#, "must be an object"),
+            (r#"{"action":"stop","action":"start"}"#, "duplicate field"),
             (r#"{"intervalSeconds":15}"#, "action"),
             (r#"{"action":"pause"}"#, "`pause` is unknown"),
             (r#"{"action":"start","intervalSeconds":4}"#, "from 5 to 300"),
