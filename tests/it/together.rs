@@ -28,43 +28,10 @@ async fn sync_together(cluster: &Cluster, database: &Database, count: usize) -> 
         .collect()
 }
 
-/// A TestRun with some running runners; returns their pods.
-async fn running(cluster: &Cluster, name: &str) -> Vec<String> {
-    cluster.test_run(name, RUNNERS, "started").await;
-    let mut pods = Vec::new();
-    for number in 1..=RUNNERS {
-        let job = number.to_string();
-        pods.push(cluster.pod(name, &job, State::Running).await);
-    }
-    pods
-}
-
-/// The logs are what was written, byte for byte, and the counters agree.
-async fn assert_as_written(cluster: &Cluster, database: &Database, pods: &[String]) {
-    for pod in pods {
-        let written = String::from_utf8(cluster.log(pod, "k6").written()).unwrap();
-        let stored = database.log(pod, "k6", 0).await;
-        assert!(
-            stored == written,
-            "{pod}: {} bytes are stored, {} were written",
-            stored.len(),
-            written.len()
-        );
-        let counts = database
-            .texts(&format!(
-                "SELECT CAST(lines AS TEXT) || ' ' || CAST(bytes AS TEXT) FROM log_streams WHERE pod_name = '{pod}'"
-            ))
-            .await;
-        let expected = format!("{} {}", written.lines().count(), written.len());
-        assert_eq!(counts, [expected], "{pod}");
-    }
-    assert_eq!(database.number("SELECT count(*) FROM log_gaps").await, 0);
-}
-
 async fn eight_that_begin_with_an_empty_database_do_the_work_of_one(database: Database) {
     let cluster = Cluster::start().await;
     cluster.moment("t1").await;
-    let pods = running(&cluster, "large").await;
+    let pods = cluster.running("large", RUNNERS).await;
     for pod in &pods {
         // More than one chunk.
         write_lines(&cluster.log(pod, "k6"), 0..6_000);
@@ -93,14 +60,14 @@ async fn eight_that_begin_with_an_empty_database_do_the_work_of_one(database: Da
         assert!(!alone.is_empty());
         assert!(together == alone, "{rows}");
     }
-    assert_as_written(&cluster, &database, &pods).await;
+    cluster.assert_as_written(&database, &pods).await;
 }
 
 async fn four_at_once_follow_logs_that_grow(database: Database) {
     const ROUNDS: i64 = 6;
     const LINES: i64 = 501;
     let cluster = Cluster::start().await;
-    let pods = running(&cluster, "shop").await;
+    let pods = cluster.running("shop", RUNNERS).await;
     for round in 0..ROUNDS {
         for pod in &pods {
             // An odd number: each round's last line has a twin of the same time in the next.
@@ -108,7 +75,7 @@ async fn four_at_once_follow_logs_that_grow(database: Database) {
         }
         sync_together(&cluster, &database, 4).await;
     }
-    assert_as_written(&cluster, &database, &pods).await;
+    cluster.assert_as_written(&database, &pods).await;
 
     for pod in &pods {
         cluster
@@ -119,7 +86,7 @@ async fn four_at_once_follow_logs_that_grow(database: Database) {
     }
     cluster.stage("shop", "finished").await;
     sync_together(&cluster, &database, 4).await;
-    assert_as_written(&cluster, &database, &pods).await;
+    cluster.assert_as_written(&database, &pods).await;
     assert_eq!(database.statuses().await, ["shop passed -"]);
     let complete = "SELECT count(*) FROM log_streams WHERE complete";
     assert_eq!(database.number(complete).await, RUNNERS);

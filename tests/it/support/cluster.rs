@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::api_server::ApiServer;
-use super::unique;
+use super::{Database, unique};
 
 /// New roles hold after much less, unless something is wrong.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(30);
@@ -385,28 +385,108 @@ impl Cluster {
         }
     }
 
-    /// Lets a user do what these RBAC rules say, in this namespace.
-    pub async fn allow(&self, user: &str, rules: Value) {
-        let base = format!(
-            "/apis/rbac.authorization.k8s.io/v1/namespaces/{}",
+    /// Deletes the control ConfigMap.
+    pub async fn remove_control(&self) {
+        let path = format!(
+            "/api/v1/namespaces/{}/configmaps/k6sync-control",
             self.namespace
         );
+        self.request("DELETE", &path, &json!({})).await;
+    }
+
+    /// The `spec` of a Lease.
+    pub async fn lease(&self, name: &str) -> Value {
+        let path = format!(
+            "/apis/coordination.k8s.io/v1/namespaces/{}/leases/{name}",
+            self.namespace
+        );
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        let lease: Value = self.client.request(request).await.unwrap();
+        lease["spec"].clone()
+    }
+
+    /// The control ConfigMap, if there is one.
+    pub async fn control_map(&self) -> Option<Value> {
+        let path = format!(
+            "/api/v1/namespaces/{}/configmaps?fieldSelector=metadata.name%3Dk6sync-control",
+            self.namespace
+        );
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        let list: Value = self.client.request(request).await.unwrap();
+        list["items"].get(0).cloned()
+    }
+
+    /// Lets a user do what these RBAC rules say, in this namespace.
+    pub async fn allow(&self, user: &str, rules: Value) {
+        let subject =
+            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user});
+        self.bind(user, subject, user, rules).await;
+    }
+
+    /// Makes a service account that may do what these RBAC rules say, in this namespace; returns a token of it.
+    pub async fn service_account(&self, name: &str, rules: Value) -> String {
+        let user = format!("system:serviceaccount:{}:{name}", self.namespace);
+        let token = match self.is_real {
+            true => self.account_token(name).await,
+            // It has no service accounts, only users with tokens.
+            false => {
+                let token = unique("token-of-a-service-account");
+                let user = k6sync_standin::User::with_rules(&user, []);
+                self.standin_cluster().user(&token, user);
+                token
+            }
+        };
+        let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": self.namespace});
+        self.bind(name, subject, &user, rules).await;
+        token
+    }
+
+    async fn account_token(&self, name: &str) -> String {
+        let path = format!("/api/v1/namespaces/{}/serviceaccounts", self.namespace);
+        let account =
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+        self.request("POST", &path, &account).await;
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 3600},
+        });
+        let answer = self
+            .request("POST", &format!("{path}/{name}/token"), &request)
+            .await;
+        answer["status"]["token"].as_str().unwrap().to_owned()
+    }
+
+    /// A role of this name and its binding to a subject, which other requests know as `user`.
+    async fn bind(&self, name: &str, subject: Value, user: &str, rules: Value) {
         let role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-            "metadata": {"name": user, "namespace": self.namespace}, "rules": rules,
+            "metadata": {"name": name, "namespace": self.namespace}, "rules": rules,
         });
-        self.request("POST", &format!("{base}/roles"), &role).await;
+        self.request("POST", &self.rbac("roles"), &role).await;
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": user, "namespace": self.namespace},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+            "metadata": {"name": name, "namespace": self.namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [subject],
         });
-        self.request("POST", &format!("{base}/rolebindings"), &binding)
+        self.request("POST", &self.rbac("rolebindings"), &binding)
             .await;
         if let Some(rule) = role["rules"].as_array().and_then(|rules| rules.last()) {
             self.wait_until_in_force(user, rule).await;
         }
+    }
+
+    /// Takes from a user or service account what it was allowed.
+    pub async fn disallow(&self, name: &str) {
+        let path = format!("{}/{name}", self.rbac("rolebindings"));
+        self.request("DELETE", &path, &json!({})).await;
+    }
+
+    fn rbac(&self, resource: &str) -> String {
+        format!(
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/{resource}",
+            self.namespace
+        )
     }
 
     /// A real API server takes up new roles a moment later.
@@ -430,6 +510,39 @@ impl Cluster {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Makes a TestRun with so many running runners; returns their pods.
+    pub async fn running(&self, test_run: &str, runners: i64) -> Vec<String> {
+        self.test_run(test_run, runners, "started").await;
+        let mut pods = Vec::new();
+        for number in 1..=runners {
+            let job = number.to_string();
+            pods.push(self.pod(test_run, &job, State::Running).await);
+        }
+        pods
+    }
+
+    /// The stored logs of these pods are what was written, byte for byte and without gaps, and the counters agree.
+    pub async fn assert_as_written(&self, database: &Database, pods: &[String]) {
+        for pod in pods {
+            let written = String::from_utf8(self.log(pod, "k6").written()).unwrap();
+            let stored = database.log(pod, "k6", 0).await;
+            assert!(
+                stored == written,
+                "{pod}: {} bytes are stored, {} were written",
+                stored.len(),
+                written.len()
+            );
+            let counts = database
+                .texts(&format!(
+                    "SELECT CAST(lines AS TEXT) || ' ' || CAST(bytes AS TEXT) FROM log_streams WHERE pod_name = '{pod}'"
+                ))
+                .await;
+            let expected = format!("{} {}", written.lines().count(), written.len());
+            assert_eq!(counts, [expected], "{pod}");
+        }
+        assert_eq!(database.number("SELECT count(*) FROM log_gaps").await, 0);
     }
 
     /// Makes the namespace show a moment of the recording: TestRuns, pods and logs.

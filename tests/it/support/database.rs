@@ -72,6 +72,22 @@ impl Database {
         matches!(self.kind, Kind::Postgres { .. })
     }
 
+    /// Makes PostgreSQL let nobody in, and throws out who is in; or lets everybody in again.
+    pub async fn let_in(&self, everybody: bool) {
+        let Kind::Postgres { name } = &self.kind else {
+            panic!("a file lets in whoever may read it");
+        };
+        let mut connection = PgConnection::connect(&server()).await.unwrap();
+        let statement = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {everybody}");
+        connection.execute(AssertSqlSafe(statement)).await.unwrap();
+        if !everybody {
+            let statement = format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            );
+            connection.execute(AssertSqlSafe(statement)).await.unwrap();
+        }
+    }
+
     /// The first column of each row, which must be text.
     pub async fn texts(&self, sql: &str) -> Vec<String> {
         let sql = AssertSqlSafe(sql.to_owned());

@@ -4,12 +4,14 @@ pub mod api_server;
 pub mod cluster;
 pub mod database;
 pub mod program;
+pub mod running_loop;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use cluster::Cluster;
 pub use database::Database;
 pub use program::Program;
+pub use running_loop::RunningLoop;
 
 /// A name that no other test has, in this process or another.
 pub fn unique(prefix: &str) -> String {

@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::{Cluster, Database};
@@ -119,6 +119,12 @@ impl Program {
     /// The command, for what is not foreseen here.
     pub fn command(&mut self) -> &mut Command {
         &mut self.command
+    }
+
+    /// Starts it, its standard error to be read; with its folder, which must outlive it. Dropped, it is killed.
+    pub fn spawn(mut self) -> (Child, tempfile::TempDir) {
+        self.command.stdout(Stdio::null()).stderr(Stdio::piped());
+        (self.command.spawn().unwrap(), self.folder)
     }
 
     /// Runs it to its end.
