@@ -487,10 +487,12 @@ fn listen(address: Option<String>) -> Result<SocketAddr, ConfigError> {
 }
 
 fn api_key(environment: Environment<'_>) -> Result<Option<ApiKey>, ConfigError> {
-    match environment("K6_SYNC_API_KEY") {
-        Some(key) if key.len() < ApiKey::MIN_LEN => Err(ConfigError::Invalid {
+    // A Secret that was made of a file ends in a newline, which no header can.
+    let key = environment("K6_SYNC_API_KEY").map(|key| key.trim().to_owned());
+    match key {
+        Some(key) if key.chars().count() < ApiKey::MIN_LEN => Err(ConfigError::Invalid {
             setting: "K6_SYNC_API_KEY",
-            value: format!("{} characters long", key.len()),
+            value: format!("{} characters long", key.chars().count()),
             problem: format!(
                 "it must have at least {} characters, or not be set",
                 ApiKey::MIN_LEN

@@ -1,5 +1,7 @@
 //! `k6sync job`: the loop's control from a terminal.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -11,6 +13,8 @@ use crate::control::{Action, Control};
 use crate::store::StoreError;
 use crate::store::model::CycleRecord;
 
+/// Whoever sits at a terminal does not wait longer for the API server.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// So many past cycles are shown.
 const CYCLES: i64 = 5;
 
@@ -22,7 +26,7 @@ pub(super) async fn run(args: &Job) -> anyhow::Result<()> {
     }
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout)
         .await?
-        .until(Instant::now() + config.cycle_deadline);
+        .until(Instant::now() + PATIENCE);
     let action = match args.action {
         JobAction::Status => {
             let status = Status::gather(&config, &cluster).await?;

@@ -454,7 +454,9 @@ fn an_api_key_must_be_long_enough_and_is_never_shown() {
         b"0123456789abcdef"
     );
     assert!(!format!("{config:?}").contains("0123456789"));
-    let error = load("0123456789abcde").unwrap_err().to_string();
+    let from_a_file = load("0123456789abcdef\n").unwrap().api_key;
+    assert_eq!(from_a_file, config.api_key);
+    let error = load("0123456789abcde\n").unwrap_err().to_string();
     assert!(
         error.contains("K6_SYNC_API_KEY is 15 characters long"),
         "{error}"
