@@ -22,7 +22,9 @@ fi
 
 folder=
 postgres_bin=
+log=
 cleanup() {
+    rm -f "$log"
     if [ -n "$folder" ]; then
         as_server_user "$postgres_bin/pg_ctl" -D "$folder/data" -m immediate -w stop > /dev/null 2>&1 || true
         rm -rf "$folder"
@@ -105,4 +107,11 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 else
     say "against the stand-in cluster (set KUBEBUILDER_ASSETS for a real API server)"
 fi
-cargo test --workspace --locked "$@"
+log=$(mktemp)
+# A failing test is told after the sum.
+status=0
+cargo test --workspace --locked "$@" 2>&1 | tee "$log" || status=$?
+say "All of them"
+sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$log" |
+    awk '{passed += $1; failed += $2} END {printf "%d passed, %d failed\n", passed, failed}'
+exit "$status"
