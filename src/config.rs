@@ -203,14 +203,19 @@ const MAX_CAPTURE_CONCURRENCY: usize = 1_000;
 /// Reads the environment; tests give their own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The process's environment. A variable that is set but empty is as good as unset.
+/// The process's environment.
 pub fn process_environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    std::env::var(name).ok()
+}
+
+/// A variable that is set but empty is as good as unset.
+fn given(environment: Environment<'_>, name: &str) -> Option<String> {
+    environment(name).filter(|value| !value.is_empty())
 }
 
 /// The log filter, which is needed before anything else can be told.
 pub fn log_filter(environment: Environment<'_>) -> Option<String> {
-    environment("RUST_LOG")
+    given(environment, "RUST_LOG")
 }
 
 /// The form of the log, likewise.
@@ -231,7 +236,7 @@ impl Config {
         let database_url = common
             .database_url
             .clone()
-            .or_else(|| environment("DATABASE_URL"))
+            .or_else(|| given(environment, "DATABASE_URL"))
             .or(file.database_url)
             .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned())
             .parse()?;
@@ -459,9 +464,10 @@ fn control_defaults(
         })?;
         defaults.source = Source::ConfigFile;
     }
-    if let Some(value) = environment("K6_AUTO_SYNC_ENABLED") {
+    if let Some(value) = given(environment, "K6_AUTO_SYNC_ENABLED") {
         defaults.enabled = !value.trim().eq_ignore_ascii_case("false");
     }
+    // Empty, it is no number: whoever set it meant one.
     if let Some(value) = environment("K6_SYNC_INTERVAL_SECONDS") {
         match value.parse() {
             Ok(interval) => {
@@ -488,7 +494,7 @@ fn listen(address: Option<String>) -> Result<SocketAddr, ConfigError> {
 
 fn api_key(environment: Environment<'_>) -> Result<Option<ApiKey>, ConfigError> {
     // A Secret that was made of a file ends in a newline, which no header can.
-    let key = environment("K6_SYNC_API_KEY").map(|key| key.trim().to_owned());
+    let key = given(environment, "K6_SYNC_API_KEY").map(|key| key.trim().to_owned());
     match key {
         Some(key) if key.chars().count() < ApiKey::MIN_LEN => Err(ConfigError::Invalid {
             setting: "K6_SYNC_API_KEY",
@@ -504,7 +510,7 @@ fn api_key(environment: Environment<'_>) -> Result<Option<ApiKey>, ConfigError> 
 
 /// Host name and process id: in a pod, the pod's name.
 fn instance(environment: Environment<'_>) -> String {
-    let host = environment("HOSTNAME")
+    let host = given(environment, "HOSTNAME")
         .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
         .unwrap_or_else(|| "unknown".to_owned());
     format!("{}/{}", host.trim(), std::process::id())

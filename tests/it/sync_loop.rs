@@ -164,14 +164,13 @@ async fn a_variable_that_makes_no_sense_is_told_and_the_next_source_is_used() {
     const ALONE: &str = "leaderElection: {enabled: false}";
     const SEVEN: &str = "leaderElection: {enabled: false}\nintervalSeconds: 7";
     let cluster = &Cluster::start().await;
-    // An empty variable is as good as none, for all variables: of that nothing is told.
     let cases = [
         ("abc", ALONE, 20, DEFAULT, true),
         ("4", ALONE, 20, DEFAULT, true),
         ("301", ALONE, 20, DEFAULT, true),
         ("20.5", ALONE, 20, DEFAULT, true),
         ("-5", ALONE, 20, DEFAULT, true),
-        ("", ALONE, 20, DEFAULT, false),
+        ("", ALONE, 20, DEFAULT, true),
         (" ", ALONE, 20, DEFAULT, true),
         (" 15 ", ALONE, 15, "K6_SYNC_INTERVAL_SECONDS", false),
         ("abc", SEVEN, 7, "config file", true),
