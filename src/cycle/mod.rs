@@ -55,10 +55,13 @@ pub struct Settings {
     pub instance: String,
 }
 
+/// And so much for the cycle's own row.
+const TIME_TO_RECORD: Duration = Duration::from_secs(20);
+
 impl Settings {
-    /// No cycle takes longer.
+    /// No cycle takes longer, whatever the API server and the database do.
     pub fn longest(&self) -> Duration {
-        self.deadline + TIME_TO_STORE
+        self.deadline + TIME_TO_STORE + TIME_TO_RECORD
     }
 }
 
@@ -96,20 +99,19 @@ pub async fn run(
         trigger = settings.trigger,
         "Starting scheduled K6 steps sync"
     );
-    let limit = settings.longest();
+    let limit = settings.deadline + TIME_TO_STORE;
     // Whatever is cut off here was a transaction that is then undone.
     let outcome = timeout(limit, reconcile(cluster, store, settings, &begun))
         .await
         .unwrap_or(Err(RunError::Overdue(limit)));
-    store
-        .record_cycle(&record(&outcome, settings, &begun))
-        .await
-        .or_else(|error| match &outcome {
-            // It failed already, and of that we tell.
-            Err(_) => Ok(()),
-            Ok(_) => Err(error),
-        })?;
+    let row = record(&outcome, settings, &begun);
+    let recorded = timeout(TIME_TO_RECORD, store.record_cycle(&row)).await;
+    // What made the cycle itself fail is told first.
     let report = outcome?;
+    match recorded {
+        Ok(recorded) => recorded?,
+        Err(_) => return Err(RunError::Overdue(limit + TIME_TO_RECORD)),
+    }
     tracing::info!(
         total = report.total,
         updated = report.updated,
@@ -184,7 +186,6 @@ async fn reconcile(
     if !steps.is_empty() {
         pods = cluster.pods(&settings.namespaces).await?;
     }
-    let total = steps.len();
     let mut plans = plan(
         steps,
         &sight(&test_runs, &pods, &claimed, &streams, settings, begun.at),
@@ -208,17 +209,42 @@ async fn reconcile(
         .commit_steps(&updates, &looked_at, begun.at, verdict::roll_up)
         .await?;
 
-    failures.extend(plans.iter().flat_map(|plan| {
-        plan.errors
-            .iter()
-            .map(|error| failure(&plan.step, error.clone()))
-    }));
-    let steps_by_id: HashMap<i64, &Step> = plans.iter().map(|p| (p.step.id, &p.step)).collect();
-    for (step_id, captured) in &captured {
-        if let (Some(error), Some(step)) = (&captured.error, steps_by_id.get(step_id)) {
+    failures.extend(step_failures(&plans, &captured));
+    Ok(report(
+        settings,
+        begun,
+        &plans,
+        &captured,
+        updated.len(),
+        failures,
+    ))
+}
+
+/// What went wrong with single steps.
+fn step_failures(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for plan in plans {
+        let errors = plan.errors.iter().cloned();
+        failures.extend(errors.map(|error| failure(&plan.step, error)));
+    }
+    let steps: HashMap<i64, &Step> = plans.iter().map(|p| (p.step.id, &p.step)).collect();
+    for (step_id, captured) in captured {
+        if let (Some(error), Some(step)) = (&captured.error, steps.get(step_id)) {
             failures.push(failure(step, error.to_string()));
         }
     }
+    failures
+}
+
+/// The cycle's report; its failures are told in the log too.
+fn report(
+    settings: &Settings,
+    begun: &Begun,
+    plans: &[StepPlan],
+    captured: &[(i64, Captured)],
+    updated: usize,
+    failures: Vec<Failure>,
+) -> Report {
     for failure in &failures {
         tracing::warn!(
             step = failure.step,
@@ -233,18 +259,18 @@ async fn reconcile(
         .filter(|(_, captured)| captured.lines > 0)
         .map(|(step_id, _)| *step_id)
         .collect();
-    Ok(Report {
+    Report {
         outcome: Outcome::Completed,
-        total,
-        updated: updated.len(),
+        total: plans.len(),
+        updated,
         errors: failures.len(),
         logs_updated: with_new_lines.len(),
         log_bytes: captured.iter().map(|(_, captured)| captured.bytes).sum(),
         duration_ms: begun.instant.elapsed().as_millis(),
         failures,
-        dry_run: settings.dry_run.then(|| changes(&plans, &captured)),
-        details: details(&plans, &captured),
-    })
+        dry_run: settings.dry_run.then(|| changes(plans, captured)),
+        details: details(plans, captured),
+    }
 }
 
 fn sight<'a>(
