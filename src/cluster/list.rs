@@ -1,5 +1,8 @@
 //! LISTs in pages. An item that can't be decoded is set aside with what is wrong with it, and does not hide the others.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -41,6 +44,17 @@ pub struct Malformed {
     pub test_run: String,
     /// Which field, and what is wrong with it.
     pub problem: String,
+}
+
+/// What is used of any object's metadata.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Metadata {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) uid: String,
+    pub(super) creation_timestamp: Timestamp,
+    pub(super) labels: Option<BTreeMap<String, String>>,
 }
 
 /// What to list.

@@ -1,11 +1,9 @@
 //! The pods of TestRuns (FACTS 17 and 19): only the fields that are used.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::list::{Listed, Resource};
+use super::list::{Listed, Metadata, Resource};
 use super::{Cluster, ClusterError, Namespaces};
 
 /// A pod that bears the label `k6_cr`.
@@ -124,19 +122,9 @@ impl Cluster {
 
 #[derive(Deserialize)]
 struct Raw {
-    metadata: RawMetadata,
+    metadata: Metadata,
     #[serde(default)]
     status: RawStatus,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawMetadata {
-    name: String,
-    namespace: String,
-    uid: String,
-    creation_timestamp: Timestamp,
-    labels: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -203,12 +191,16 @@ struct RawTerminated {
 
 fn pod(raw: Raw) -> Result<Pod, String> {
     let Raw { metadata, status } = raw;
-    let test_run = metadata
-        .labels
+    let labels = metadata.labels.unwrap_or_default();
+    let test_run = labels
         .get("k6_cr")
         .ok_or("metadata.labels: k6_cr is missing")?
         .clone();
-    let job = job(&metadata, &test_run);
+    let is_runner = labels.get("runner").is_some_and(|value| value == "true");
+    let job = match is_runner {
+        true => Job::Runner,
+        false => job_by_name(&metadata.name, &test_run),
+    };
     let unschedulable = status
         .conditions
         .unwrap_or_default()
@@ -254,17 +246,9 @@ fn pod(raw: Raw) -> Result<Pod, String> {
     })
 }
 
-/// By the labels, and where they are missing by the name.
-fn job(metadata: &RawMetadata, test_run: &str) -> Job {
-    if metadata
-        .labels
-        .get("runner")
-        .is_some_and(|value| value == "true")
-    {
-        return Job::Runner;
-    }
-    let suffix = metadata
-        .name
+/// Jobs but the runners' have no label of their own (FACT 17).
+fn job_by_name(pod: &str, test_run: &str) -> Job {
+    let suffix = pod
         .strip_prefix(test_run)
         .and_then(|rest| rest.strip_prefix('-'))
         .unwrap_or_default();

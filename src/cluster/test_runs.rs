@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::list::{Listed, Resource};
+use super::list::{Listed, Metadata, Resource};
 use super::{Cluster, ClusterError, Namespaces};
 
 /// The API group of TestRuns.
@@ -116,21 +116,11 @@ impl Cluster {
 
 #[derive(Deserialize)]
 struct Raw {
-    metadata: RawMetadata,
+    metadata: Metadata,
     #[serde(default)]
     spec: RawSpec,
     #[serde(default)]
     status: RawStatus,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawMetadata {
-    name: String,
-    namespace: String,
-    uid: String,
-    creation_timestamp: Timestamp,
-    labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Default, Deserialize)]
