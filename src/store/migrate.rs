@@ -6,12 +6,20 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use super::{Db, Store, StoreError, on};
 
 /// (version, name, SQLite, PostgreSQL); a migration never changes once it was released.
-const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "tables",
-    include_str!("migrations/sqlite/0001_tables.sql"),
-    include_str!("migrations/postgres/0001_tables.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "tables",
+        include_str!("migrations/sqlite/0001_tables.sql"),
+        include_str!("migrations/postgres/0001_tables.sql"),
+    ),
+    (
+        2,
+        "capture",
+        include_str!("migrations/sqlite/0002_capture.sql"),
+        include_str!("migrations/postgres/0002_capture.sql"),
+    ),
+];
 
 const fn newest() -> i64 {
     MIGRATIONS[MIGRATIONS.len() - 1].0
