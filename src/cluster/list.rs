@@ -22,6 +22,8 @@ pub struct Listed<T> {
     pub items: Vec<T>,
     /// Those that could not be understood.
     pub malformed: Vec<Malformed>,
+    /// The API server's time when it gave the first page, in whole seconds; the clock that created the objects.
+    pub time: Option<Timestamp>,
 }
 
 impl<T> Default for Listed<T> {
@@ -29,6 +31,7 @@ impl<T> Default for Listed<T> {
         Self {
             items: Vec::new(),
             malformed: Vec::new(),
+            time: None,
         }
     }
 }
@@ -119,8 +122,9 @@ impl Cluster {
                     .map(|selector| ("labelSelector", selector)),
             );
             query.extend(next_page.as_deref().map(|token| ("continue", token)));
-            let body = match self.send(&call, Send::get(&path).query(&query)).await {
-                Ok(body) => body,
+            let request = Send::get(&path).query(&query);
+            let (body, date) = match self.send_dated(&call, request).await {
+                Ok(answer) => answer,
                 // The list took so long that its snapshot is gone; the rest comes from a newer one (FACT 12).
                 Err(ClusterError::Rejected {
                     code: 410,
@@ -132,6 +136,7 @@ impl Cluster {
                 }
                 Err(error) => return Err(error),
             };
+            listed.time = listed.time.or(date);
             let page: Page<'_> =
                 serde_json::from_slice(&body).map_err(|error| ClusterError::Malformed {
                     call: Box::new(call.clone()),

@@ -55,6 +55,8 @@ pub struct Container {
     pub kind: ContainerKind,
     /// How often it has been restarted.
     pub restart_count: i64,
+    /// The kubelet may restart it at any moment. (Those of k6-operator's own are never restarted, FACT 17.)
+    pub restartable: bool,
     /// Its state now.
     pub state: ContainerState,
     /// How the life before this one ended; of a waiting container, the latest life.
@@ -124,7 +126,38 @@ impl Cluster {
 struct Raw {
     metadata: Metadata,
     #[serde(default)]
+    spec: RawSpec,
+    #[serde(default)]
     status: RawStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawSpec {
+    restart_policy: Option<String>,
+    init_containers: Option<Vec<RawInitContainer>>,
+}
+
+/// An init container with a restart policy of its own is a sidecar.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawInitContainer {
+    name: String,
+    restart_policy: Option<String>,
+}
+
+impl RawSpec {
+    fn may_restart(&self, container: &str) -> bool {
+        let own = self
+            .init_containers
+            .iter()
+            .flatten()
+            .find(|init| init.name == container)
+            .and_then(|init| init.restart_policy.as_deref());
+        // Never a missing one: API servers fill it in.
+        own.or(self.restart_policy.as_deref())
+            .is_some_and(|policy| policy != "Never")
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -190,7 +223,11 @@ struct RawTerminated {
 }
 
 fn pod(raw: Raw) -> Result<Pod, String> {
-    let Raw { metadata, status } = raw;
+    let Raw {
+        metadata,
+        spec,
+        status,
+    } = raw;
     let labels = metadata.labels.unwrap_or_default();
     let test_run = labels
         .get("k6_cr")
@@ -223,13 +260,13 @@ fn pod(raw: Raw) -> Result<Pod, String> {
         containers
             .unwrap_or_default()
             .into_iter()
-            .map(|raw| container(raw, ContainerKind::Other))
+            .map(|raw| container(raw, ContainerKind::Other, &spec))
     };
     Ok(Pod {
         containers: others(status.init_container_statuses)
             .chain(main.into_iter().map(|raw| {
                 let kind = kind(&raw);
-                container(raw, kind)
+                container(raw, kind, &spec)
             }))
             .chain(others(status.ephemeral_container_statuses))
             .collect(),
@@ -262,7 +299,7 @@ fn job_by_name(pod: &str, test_run: &str) -> Job {
     }
 }
 
-fn container(raw: RawContainer, kind: ContainerKind) -> Container {
+fn container(raw: RawContainer, kind: ContainerKind, spec: &RawSpec) -> Container {
     let state = match raw.state {
         RawState {
             terminated: Some(terminated),
@@ -280,6 +317,7 @@ fn container(raw: RawContainer, kind: ContainerKind) -> Container {
         }
     };
     Container {
+        restartable: spec.may_restart(&raw.name),
         name: raw.name,
         kind,
         restart_count: raw.restart_count,

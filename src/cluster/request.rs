@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
 use kube::client::Body;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -85,12 +86,22 @@ impl Send {
 }
 
 impl Cluster {
-    /// Sends a request and returns the whole body; for objects and pages of lists.
+    /// Sends a request and returns the whole body; for objects.
     pub(super) async fn send(&self, call: &Call, request: Send) -> Result<Bytes, ClusterError> {
+        self.send_dated(call, request).await.map(|(body, _)| body)
+    }
+
+    /// Sends a request and returns the whole body, and the API server's time if it tells; for pages of lists.
+    pub(super) async fn send_dated(
+        &self,
+        call: &Call,
+        request: Send,
+    ) -> Result<(Bytes, Option<Timestamp>), ClusterError> {
         self.retrying(|| async {
             let limit = self.time_limit();
             let whole = async {
                 let response = self.answer(call, &request).await?;
+                let date = date(&response);
                 let body = response.into_body().collect().await;
                 let body = body.map_err(|error| ClusterError::BrokenOff {
                     call: Box::new(call.clone()),
@@ -99,7 +110,7 @@ impl Cluster {
                 let body = body.to_bytes();
                 // What is no JSON was spoilt on its way, and is tried again; what it means is the caller's to say.
                 match serde_json::from_slice::<IgnoredAny>(&body) {
-                    Ok(_) => Ok(body),
+                    Ok(_) => Ok((body, date)),
                     Err(error) => Err(ClusterError::Malformed {
                         call: Box::new(call.clone()),
                         problem: error.to_string(),
@@ -257,6 +268,14 @@ impl Cluster {
             },
         }
     }
+}
+
+/// HTTP's `Date` (RFC 9110), in whole seconds.
+fn date(response: &Response<Body>) -> Option<Timestamp> {
+    let text = response.headers().get(http::header::DATE)?.to_str().ok()?;
+    jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(text)
+        .ok()
 }
 
 /// What is used of a Status object.
