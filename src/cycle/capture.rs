@@ -2,14 +2,17 @@
 //!
 //! The cycle calls it for each log that the plan wants read or closed. It holds at most one chunk and one unfinished
 //! line. Whatever goes wrong, what is stored is right: the cursor moves only together with the lines before it.
+//!
+//! No answer says whether it is whole: an API server ends its answer like any other when the kubelet's breaks off. So the
+//! end of a log is believed only when two reads in a row found it.
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::cursor::{Cursor, Hole, Lines, Splitter};
+use super::cursor::{Cursor, Halt, Lines, Rest, Splitter};
 use super::plan::Todo;
 use crate::cluster::{Cluster, ClusterError, LogOptions};
-use crate::store::model::{Append, Appended, Chunk, Gap, GapCause, Stream, StreamPosition};
+use crate::store::model::{Append, Appended, Chunk, Gap, GapCause, Step, Stream, StreamPosition};
 use crate::store::{Store, StoreError, sql_text};
 
 /// Just after a rotation an ended container's log can look empty (FACT 4): an empty log is believed only when its
@@ -17,14 +20,19 @@ use crate::store::{Store, StoreError, sql_text};
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// A log that its node did not give for so long after the container's end is given up.
 const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// When its container has ended, a log of at most so many stored lines is read from its beginning once more: an answer by
+/// time shows no line that a clock stamped too early.
+const REREAD_LINES: i64 = 10_000;
+/// A log is asked for so often before the rest is left to the next cycle.
+const MOST_READS: usize = 6;
 
 /// A log to bring up to date.
-#[derive(Clone, Debug)]
-pub struct Task {
-    /// The pod's namespace.
-    pub namespace: String,
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    /// The step that the container belongs to.
+    pub step: &'a Step,
     /// The stream as it is in the store.
-    pub stream: Stream,
+    pub stream: &'a Stream,
     /// What to do.
     pub todo: Todo,
 }
@@ -73,17 +81,19 @@ pub enum CaptureError {
     },
 }
 
-/// Does what `task` says; reads no log after `deadline`, which `cluster` keeps too.
+/// Does what `task` says; reads no log after `deadline`, which `cluster` keeps too. `now` is the API server's time.
 pub async fn capture(
     cluster: &Cluster,
     store: &Store,
-    task: &Task,
+    task: Task<'_>,
     deadline: Instant,
     now: Timestamp,
 ) -> Captured {
     let mut capture = Capture {
+        cluster,
         store,
         task,
+        now,
         position: task.stream.position,
         captured: Captured::default(),
     };
@@ -91,27 +101,35 @@ pub async fn capture(
         Todo::Nothing => Ok(()),
         Todo::Close(cause) => capture.close(cause).await,
         Todo::Read { .. } if Instant::now() >= deadline => Err(capture.too_late()),
-        Todo::Read { previous, ended } => {
-            let outcome = capture.read(cluster, previous, ended, now).await;
-            match outcome {
-                Err(Stop::Failed(error)) if ended && capture.is_given_up(&error, now) => {
-                    tracing::warn!(%error, "the log is given up");
-                    capture.close(Some(GapCause::Unavailable)).await
-                }
-                outcome => outcome,
+        Todo::Read {
+            previous,
+            ended: false,
+            until,
+        } => capture.read_on(previous, until).await,
+        Todo::Read {
+            previous,
+            ended: true,
+            until,
+        } => match capture.read_to_end(previous, until).await {
+            Err(Stop::Failed(error)) if capture.is_given_up(&error) => {
+                tracing::warn!(%error, "the log is given up");
+                capture.close(Some(GapCause::Unavailable)).await
             }
-        }
+            outcome => outcome,
+        },
     };
     match outcome {
-        Ok(()) | Err(Stop::LostRace) => {}
+        Ok(()) | Err(Stop::LostRace | Stop::Later) => {}
         Err(Stop::Failed(error)) => capture.captured.error = Some(error),
     }
     capture.captured
 }
 
 struct Capture<'a> {
+    cluster: &'a Cluster,
     store: &'a Store,
-    task: &'a Task,
+    task: Task<'a>,
+    now: Timestamp,
     position: StreamPosition,
     captured: Captured,
 }
@@ -120,6 +138,8 @@ struct Capture<'a> {
 enum Stop {
     /// Another sync is at this log; what it stores is as good as what we would.
     LostRace,
+    /// There is nothing to read yet, or no longer; the next cycle will know.
+    Later,
     Failed(CaptureError),
 }
 
@@ -127,6 +147,24 @@ impl<E: Into<CaptureError>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
+}
+
+/// How much of a log to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// What was written since the cursor.
+    Since,
+    /// All that there is.
+    Whole,
+}
+
+/// What one read found, its last lines not yet stored.
+struct Found {
+    rest: Rest,
+    /// A hole behind the lines that were stored in time.
+    hidden: Option<Gap>,
+    /// Lines that were not stored before, but for an unterminated one that was taken.
+    is_more: bool,
 }
 
 impl Capture<'_> {
@@ -138,37 +176,106 @@ impl Capture<'_> {
         })
     }
 
+    /// Stores what is new of a log that goes on.
+    async fn read_on(&mut self, previous: bool, until: Option<Timestamp>) -> Result<(), Stop> {
+        let found = self.read(Extent::Since, previous, until, None).await?;
+        let is_hidden = found.rest.halt == Some(Halt::Hidden);
+        self.append_found(found, None, false).await?;
+        if is_hidden {
+            let found = self.read(Extent::Whole, previous, until, None).await?;
+            self.append_found(found, None, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores what is new of a log whose container has ended, and closes the record once two reads agree on its end.
+    async fn read_to_end(&mut self, previous: bool, until: Option<Timestamp>) -> Result<(), Stop> {
+        let mut extent = match self.position.lines <= REREAD_LINES {
+            true => Extent::Whole,
+            false => Extent::Since,
+        };
+        // The unterminated line at the end that the read before found.
+        let mut before: Option<Option<Vec<u8>>> = None;
+        for _ in 0..MOST_READS {
+            let closed = before.as_ref().and_then(Option::as_deref);
+            let mut found = self.read(extent, previous, until, closed).await?;
+            let Rest {
+                is_closed,
+                cursor_missing,
+                halt,
+                ..
+            } = found.rest;
+            let unterminated = found.rest.unterminated.take();
+            let is_empty = self.position.cursor_ts.is_none() && found.rest.lines.is_none();
+            let is_same_end = is_closed || before.as_ref() == Some(&unterminated);
+            let agrees = is_same_end && !found.is_more && halt.is_none();
+            let is_believed = match cursor_missing || is_empty {
+                true => self.has_settled() && until.is_none(),
+                false => until.is_none_or(|until| self.has_ended_before(until)),
+            };
+            if agrees && is_believed {
+                let gap = cursor_missing.then_some(Gap {
+                    after_ts: self.position.cursor_ts,
+                    before_ts: None,
+                    cause: GapCause::Rotated,
+                });
+                return self.append_found(found, gap, true).await;
+            }
+            self.append_found(found, None, false).await?;
+            if agrees || halt == Some(Halt::TooLate) {
+                break;
+            }
+            extent = match cursor_missing || halt == Some(Halt::Hidden) {
+                true => Extent::Whole,
+                false => Extent::Since,
+            };
+            before = Some(unterminated);
+        }
+        Ok(())
+    }
+
+    /// Reads a log once and stores what is new, but for the last lines. `closed`: an unterminated last line that is
+    /// taken for a line if it is there still.
     async fn read(
         &mut self,
-        cluster: &Cluster,
+        extent: Extent,
         previous: bool,
-        ended: bool,
-        now: Timestamp,
-    ) -> Result<(), Stop> {
+        until: Option<Timestamp>,
+        closed: Option<&[u8]>,
+    ) -> Result<Found, Stop> {
         let facts = &self.task.stream.facts;
         let cursor = self.position.cursor_ts.map(|ts| Cursor {
             ts,
             seen: self.position.cursor_seen,
+            stepped: self.position.cursor_stepped,
         });
+        let resumed = cursor
+            .filter(|_| extent == Extent::Since)
+            .and_then(|cursor| Some((cursor, cursor.since_second()?)));
+        let (splitter, since_second) = match resumed {
+            Some((cursor, since)) => (Splitter::since(cursor), Some(since)),
+            None => (Splitter::whole(cursor), None),
+        };
+        let mut splitter = splitter.until(until.map(nanoseconds));
         let options = LogOptions {
-            namespace: &self.task.namespace,
+            namespace: &self.task.step.namespace,
             pod: &facts.pod_name,
             container: &facts.key.container,
             previous,
-            since_second: cursor.map(Cursor::since_second),
+            since_second,
         };
-        let mut log = match cluster.log(&options).await {
+        let mut log = match self.cluster.log(&options).await {
             Ok(log) => log,
-            Err(error) => return self.no_log(error, previous).await,
+            Err(error) => return Err(self.no_log(error, previous).await),
         };
-        let mut splitter = Splitter::new(cursor);
-        loop {
+        let lines_before = self.position.lines;
+        while !splitter.is_done() {
             let bytes = match log.next().await {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => break,
                 Err(error) => {
                     // The lines that came whole are good, and the next cycle goes on after them.
-                    self.append(splitter.finish(false).lines, None, false)
+                    self.append(splitter.finish(None).lines, None, false)
                         .await?;
                     return Err(error.into());
                 }
@@ -178,8 +285,8 @@ impl Capture<'_> {
                 self.append(Some(lines), None, false).await?;
             }
         }
-        let rest = splitter.finish(ended);
-        if let Some(remark) = rest.remark {
+        let mut rest = splitter.finish(closed);
+        if let Some(remark) = rest.remark.take() {
             self.append(rest.lines, None, false).await?;
             return Err(Stop::Failed(CaptureError::Remark {
                 pod: facts.pod_name.clone(),
@@ -187,19 +294,37 @@ impl Capture<'_> {
                 remark,
             }));
         }
-        let nothing_came = rest.lines.is_none() && self.captured.lines == 0;
-        let is_doubtful = rest.cursor_missing || (cursor.is_none() && nothing_came);
-        let complete = ended && (!is_doubtful || self.has_settled(now));
-        let gap = (complete && rest.cursor_missing).then_some(Gap {
-            after_ts: self.position.cursor_ts,
-            before_ts: None,
-            cause: GapCause::Rotated,
-        });
-        self.append(rest.lines, gap, complete).await
+        let last_lines = rest.lines.as_ref().map_or(0, |lines| lines.count);
+        // A record without gaps whose log has more lines up to the cursor lacks some of them.
+        let is_hidden = since_second.is_none()
+            && self.position.gaps == 0
+            && !rest.cursor_missing
+            && rest.delivered_again > lines_before;
+        Ok(Found {
+            is_more: self.position.lines > lines_before || last_lines > i64::from(rest.is_closed),
+            hidden: is_hidden.then(|| {
+                rest.stepped_back.unwrap_or(Gap {
+                    after_ts: None,
+                    before_ts: self.position.cursor_ts,
+                    cause: GapCause::Clock,
+                })
+            }),
+            rest,
+        })
+    }
+
+    async fn append_found(
+        &mut self,
+        found: Found,
+        gap: Option<Gap>,
+        complete: bool,
+    ) -> Result<(), Stop> {
+        self.append(found.rest.lines, found.hidden.or(gap), complete)
+            .await
     }
 
     /// The log can't be had at all.
-    async fn no_log(&mut self, error: ClusterError, previous: bool) -> Result<(), Stop> {
+    async fn no_log(&mut self, error: ClusterError, previous: bool) -> Stop {
         let facts = &self.task.stream.facts;
         match error {
             // The next cycle will see that the pod is gone, or find it again.
@@ -208,18 +333,21 @@ impl Capture<'_> {
                     pod = facts.pod_name,
                     "the pod vanished before its log was read"
                 );
-                Ok(())
+                Stop::Later
             }
             ClusterError::Rejected { code: 400, .. } if previous => {
-                self.close(Some(GapCause::Restarted)).await
+                match self.close(Some(GapCause::Restarted)).await {
+                    Ok(()) => Stop::Later,
+                    Err(stop) => stop,
+                }
             }
             // The kubelet is behind the pod's status.
             ClusterError::Rejected {
                 code: 400,
                 ref message,
                 ..
-            } if message.contains("waiting to start") => Ok(()),
-            other => Err(other.into()),
+            } if message.contains("waiting to start") => Stop::Later,
+            other => other.into(),
         }
     }
 
@@ -233,23 +361,28 @@ impl Capture<'_> {
         self.append(None, gap, true).await
     }
 
-    fn has_settled(&self, now: Timestamp) -> bool {
-        self.has_been_over_for(SETTLED_AFTER, now)
+    fn has_settled(&self) -> bool {
+        self.has_been_over_for(SETTLED_AFTER)
     }
 
     /// The kubelet itself says that it has no such log, and goes on saying so.
-    fn is_given_up(&self, error: &CaptureError, now: Timestamp) -> bool {
+    fn is_given_up(&self, error: &CaptureError) -> bool {
         let is_kubelets_word = matches!(
             error,
             CaptureError::Remark { .. }
                 | CaptureError::Cluster(ClusterError::Rejected { code: 400, .. })
         );
-        is_kubelets_word && self.has_been_over_for(GIVEN_UP_AFTER, now)
+        is_kubelets_word && self.has_been_over_for(GIVEN_UP_AFTER)
     }
 
-    fn has_been_over_for(&self, age: SignedDuration, now: Timestamp) -> bool {
+    fn has_been_over_for(&self, age: SignedDuration) -> bool {
         let finished_at = self.task.stream.facts.finished_at;
-        finished_at.is_none_or(|finished_at| now.duration_since(finished_at) >= age)
+        finished_at.is_none_or(|finished_at| self.now.duration_since(finished_at) >= age)
+    }
+
+    fn has_ended_before(&self, time: Timestamp) -> bool {
+        let finished_at = self.task.stream.facts.finished_at;
+        finished_at.is_some_and(|finished_at| finished_at < time)
     }
 
     async fn append(
@@ -276,44 +409,43 @@ impl Capture<'_> {
         }
         self.captured.lines += lines;
         self.captured.bytes += bytes;
-        if let Some(gap) = append.gap {
+        for gap in append.gaps {
             self.captured.gaps.push(gap.cause);
-            let facts = &self.task.stream.facts;
-            tracing::warn!(
-                namespace = self.task.namespace,
-                pod = facts.pod_name,
-                container = facts.key.container,
-                cause = gap.cause.as_str(),
-                after = gap.after_ts.map(time_of),
-                before = gap.before_ts.map(time_of),
-                "log lines may be missing"
-            );
+            self.warn(gap);
         }
         Ok(())
+    }
+
+    fn warn(&self, gap: Gap) {
+        let Task { step, stream, .. } = self.task;
+        tracing::warn!(
+            run = step.test_run_id,
+            step = step.name,
+            namespace = step.namespace,
+            k6_test_name = step.k6_test_name,
+            pod = stream.facts.pod_name,
+            container = stream.facts.key.container,
+            restart_count = stream.facts.key.restart_count,
+            cause = gap.cause.as_str(),
+            after = gap.after_ts.map(time_of),
+            before = gap.before_ts.map(time_of),
+            "log lines may be missing"
+        );
     }
 }
 
 fn to_append(lines: Option<Lines>, gap: Option<Gap>, complete: bool) -> Append {
     let Some(lines) = lines else {
         return Append {
-            gap,
+            gaps: gap.into_iter().collect(),
             complete,
             ..Append::default()
         };
     };
     let (body, replaced) = sql_text(lines.body);
-    let hole = lines.hole.map(
-        |Hole {
-             after_ts,
-             before_ts,
-         }| Gap {
-            after_ts,
-            before_ts,
-            cause: GapCause::Rotated,
-        },
-    );
+    let Cursor { ts, seen, stepped } = lines.cursor;
     Append {
-        gap: hole.or(gap),
+        gaps: gap.into_iter().chain(lines.gaps).collect(),
         chunk: Some(Chunk {
             first_ts: lines.first_ts,
             last_ts: lines.last_ts,
@@ -321,9 +453,13 @@ fn to_append(lines: Option<Lines>, gap: Option<Gap>, complete: bool) -> Append {
             body,
         }),
         replaced,
-        cursor: Some((lines.cursor.ts, lines.cursor.seen)),
+        cursor: Some((ts, seen, stepped)),
         complete,
     }
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// For messages.

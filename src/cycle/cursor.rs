@@ -5,15 +5,26 @@
 //! order written, and a hole between the cursor and the answer is reported, never passed over.
 
 use super::timestamp::TimestampParser;
+use crate::store::model::{Gap, GapCause};
 
 /// Lines are collected until a chunk has this many bytes; it is then cut at that line's end.
 pub const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Of a longer line only the beginning is kept, and a gap says so: a line is held in memory whole.
+pub const LINE_BYTES: usize = 4 * 1024 * 1024;
+
+/// No time in front of a line is longer, with its space.
+const TIME_BYTES: usize = 64;
 
 /// The runtime stores a longer line in parts of this many bytes (FACT 5).
 const RUNTIME_PART_BYTES: usize = 16 * 1024;
 
 /// A kubelet's own words are shorter than this; a longer beginning of a line without a time is the middle of a long one.
 const REMARK_BYTES: usize = 4 * 1024;
+
+/// A line so much earlier than one before it was stamped by a clock that has stepped back; less is two streams that the
+/// runtime stamps apart. Less than a second hides nothing: so much more is asked for, see [`Cursor::since_second`].
+const STEP_BACK: i64 = 100_000_000;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -25,38 +36,82 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 pub struct Cursor {
     /// Nanoseconds since 1970, UTC.
     pub ts: i64,
-    /// Stored lines from the first with this time on, in the order written, that an answer since
-    /// [`Cursor::since_second`] delivers again; at least 1.
+    /// Stored lines from the first with this time on, in the order written; at least 1. Only those that an answer since
+    /// [`Cursor::since_second`] delivers again, unless `stepped`: then all.
     pub seen: i64,
+    /// The node's clock has stepped back, so that the last stored lines are earlier than an answer by time begins: only
+    /// the whole log shows what comes next.
+    pub stepped: bool,
 }
 
 impl Cursor {
-    /// The whole second to ask since. The API server cuts `sinceTime` to seconds anyway (FACT 2); a second more, so that
-    /// a line is not hidden which was stamped a moment before the cursor's and written after it.
-    pub fn since_second(self) -> i64 {
-        self.ts.div_euclid(NANOS_PER_SECOND) - 1
-    }
-
-    /// The cursor once a line with time `ts` is stored too.
-    fn after(self, ts: i64) -> Self {
-        if ts > self.ts {
-            return Self { ts, seen: 1 };
-        }
-        let is_delivered_again = ts >= self.since_second() * NANOS_PER_SECOND;
-        Self {
-            seen: self.seen + i64::from(is_delivered_again),
-            ..self
-        }
+    /// The whole second to ask since; `None`: ask for the whole log. The API server cuts `sinceTime` to seconds anyway
+    /// (FACT 2); a second more, so that a line is not hidden which was stamped a moment before the cursor's and written
+    /// after it.
+    pub fn since_second(self) -> Option<i64> {
+        (!self.stepped).then(|| first_second(self.ts))
     }
 }
 
-/// Between these times lines may be missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hole {
-    /// Time of the last line that is stored; `None`: nothing is.
-    pub after_ts: Option<i64>,
-    /// Time of the first line after the hole; `None`: none was seen yet.
-    pub before_ts: Option<i64>,
+fn first_second(latest: i64) -> i64 {
+    latest.div_euclid(NANOS_PER_SECOND) - 1
+}
+
+/// Time at which an answer begins that is asked for when `latest` is the latest time stored.
+fn answer_begins(latest: i64) -> i64 {
+    first_second(latest).saturating_mul(NANOS_PER_SECOND)
+}
+
+/// Lines gone by, and the cursor that stands after them.
+#[derive(Clone, Copy, Debug)]
+struct Trail {
+    latest: i64,
+    last: i64,
+    /// Lines from the first with the latest time on that an answer by time delivers again.
+    seen: i64,
+    /// All lines from there on.
+    seen_whole: i64,
+}
+
+impl Trail {
+    fn after(trail: Option<Self>, ts: i64) -> Self {
+        match trail {
+            Some(trail) if ts <= trail.latest => Self {
+                last: ts,
+                seen: trail.seen + i64::from(ts >= answer_begins(trail.latest)),
+                seen_whole: trail.seen_whole + 1,
+                ..trail
+            },
+            _ => Self {
+                latest: ts,
+                last: ts,
+                seen: 1,
+                seen_whole: 1,
+            },
+        }
+    }
+
+    fn at(cursor: Cursor) -> Self {
+        Self {
+            latest: cursor.ts,
+            last: cursor.ts,
+            seen: cursor.seen,
+            seen_whole: cursor.seen,
+        }
+    }
+
+    fn is_stepped_back_by(self, ts: i64) -> bool {
+        ts < self.latest.saturating_sub(STEP_BACK)
+    }
+
+    fn cursor(self) -> Cursor {
+        let stepped = self.last < answer_begins(self.latest);
+        Cursor {
+            ts: self.latest,
+            seen: if stepped { self.seen_whole } else { self.seen },
+            stepped,
+        }
+    }
 }
 
 /// New lines, in the order written, without their times.
@@ -72,8 +127,8 @@ pub struct Lines {
     pub last_ts: i64,
     /// Where the log is left off once these lines are stored.
     pub cursor: Cursor,
-    /// A hole just before the first of these lines.
-    pub hole: Option<Hole>,
+    /// Holes before and among these lines.
+    pub gaps: Vec<Gap>,
 }
 
 /// What a whole answer came to, told by [`Splitter::finish`].
@@ -81,22 +136,50 @@ pub struct Lines {
 pub struct Rest {
     /// The last new lines, if any.
     pub lines: Option<Lines>,
+    /// A last line without a newline (FACT 6), as it came, unless it was taken for a line.
+    pub unterminated: Option<Vec<u8>>,
+    /// That line was taken: it is the last of `lines`.
+    pub is_closed: bool,
     /// The answer did not contain the line it should have resumed from, nor any later one: the log was rotated or
     /// replaced, and what comes after the hole has not been written yet or is hidden (FACT 4).
     pub cursor_missing: bool,
     /// A last line without a time. No container wrote it: kubelets end an answer that went wrong with their own words.
     pub remark: Option<String>,
+    /// Lines of the answer up to the cursor. Of a whole log: more than are stored means that some were hidden when they
+    /// were new.
+    pub delivered_again: i64,
+    /// Where the times of these lines are earlier than before: from the last line before the first step back to the
+    /// first line that is later again.
+    pub stepped_back: Option<Gap>,
+    /// Why the rest of the answer was not taken.
+    pub halt: Option<Halt>,
+}
+
+/// Why a splitter takes no more of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// The clock has stepped back, and an answer by time may hide lines: the whole log must be asked for.
+    Hidden,
+    /// What follows is later than was wanted.
+    TooLate,
 }
 
 /// Splits one answer into lines and keeps those after the cursor.
 #[derive(Debug)]
 pub struct Splitter {
     cursor: Option<Cursor>,
+    /// The answer is the whole log, and not only what was written since a time.
+    whole: bool,
+    until: Option<i64>,
     phase: Phase,
+    halt: Option<Halt>,
     /// The beginning of a line whose end has not arrived yet.
     unfinished: Vec<u8>,
     /// A line without a time, until the next line or the answer's end tells what it is.
     held: Option<Vec<u8>>,
+    trail: Option<Trail>,
+    delivered_again: i64,
+    stepped_back: Option<Gap>,
     new: NewLines,
     times: TimestampParser,
 }
@@ -118,21 +201,42 @@ struct NewLines {
     count: i64,
     first_ts: i64,
     last_ts: i64,
-    hole: Option<Hole>,
+    gaps: Vec<Gap>,
 }
 
 impl Splitter {
-    /// For an answer to a request since `cursor`; `None` for one from the log's beginning.
-    pub fn new(cursor: Option<Cursor>) -> Self {
+    /// For an answer to a request since `cursor`, which must not be `stepped`.
+    pub fn since(cursor: Cursor) -> Self {
+        Self::new(Some(cursor), false)
+    }
+
+    /// For a whole log that is left off at `cursor`; `None`: nothing of it is stored.
+    pub fn whole(cursor: Option<Cursor>) -> Self {
+        Self::new(cursor, true)
+    }
+
+    /// The same, but lines after this time (nanoseconds since 1970) and all that follows them are left.
+    pub fn until(self, ts: Option<i64>) -> Self {
+        Self { until: ts, ..self }
+    }
+
+    fn new(cursor: Option<Cursor>, whole: bool) -> Self {
         let phase = match cursor {
             Some(_) => Phase::Seeking { at_cursor: 0 },
             None => Phase::Beginning { fragment: false },
         };
         Self {
             cursor,
+            whole,
+            until: None,
             phase,
+            halt: None,
             unfinished: Vec::new(),
             held: None,
+            // Of a whole log every line is seen again, and counted anew.
+            trail: cursor.filter(|_| !whole).map(Trail::at),
+            delivered_again: 0,
+            stepped_back: None,
             new: NewLines::default(),
             times: TimestampParser::default(),
         }
@@ -146,8 +250,8 @@ impl Splitter {
             if self.unfinished.is_empty() {
                 self.line(line, true);
             } else {
+                self.collect(line);
                 let mut whole = std::mem::take(&mut self.unfinished);
-                whole.extend_from_slice(line);
                 self.line(&whole, true);
                 // Most lines are short: keep the buffer, unless a giant made it one.
                 if whole.capacity() <= CHUNK_BYTES {
@@ -159,17 +263,22 @@ impl Splitter {
                 return self.take();
             }
         }
-        self.unfinished.extend_from_slice(input);
+        self.collect(input);
         *input = &[];
         None
     }
 
-    /// The answer is over. `ended`: the container had ended before it was asked for, so that a last line without a
-    /// newline is a line; else it waits (FACT 6).
-    pub fn finish(mut self, ended: bool) -> Rest {
+    /// Nothing that may still come would be taken.
+    pub fn is_done(&self) -> bool {
+        self.halt.is_some()
+    }
+
+    /// The answer is over. An unterminated last line that is `closed` is a line; any other may still grow (FACT 6).
+    pub fn finish(mut self, closed: Option<&[u8]>) -> Rest {
         let last = std::mem::take(&mut self.unfinished);
         let is_remark = last.len() <= REMARK_BYTES && self.times.parse(&last).is_none();
-        if !last.is_empty() && (ended || is_remark) {
+        let is_closed = closed.is_some_and(|closed| closed == last);
+        if !last.is_empty() && (is_closed || is_remark) {
             self.line(&last, false);
         }
         let cursor_missing = match (self.phase, self.cursor) {
@@ -183,18 +292,38 @@ impl Splitter {
             .map(|line| String::from_utf8_lossy(&line).into_owned());
         Rest {
             lines: self.take(),
+            unterminated: (!last.is_empty() && !is_closed && !is_remark).then_some(last),
+            is_closed,
             cursor_missing,
             remark,
+            delivered_again: self.delivered_again,
+            stepped_back: self.stepped_back,
+            halt: self.halt,
         }
     }
 
+    /// Adds to the unfinished line: so much more than is kept of it that it is known to be too long.
+    fn collect(&mut self, piece: &[u8]) {
+        let room = (LINE_BYTES + TIME_BYTES).saturating_sub(self.unfinished.len());
+        self.unfinished
+            .extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+
     fn line(&mut self, line: &[u8], terminated: bool) {
+        if self.halt.is_some() {
+            return;
+        }
         match self.times.parse(line) {
             Some((ts, time_len)) => {
                 self.keep_held();
                 if self.is_new(ts) {
-                    self.advance(ts);
-                    self.append(&line[time_len..], terminated);
+                    self.halt = self.why_halt(ts);
+                    if self.halt.is_none() {
+                        self.trail = Some(Trail::after(self.trail, ts));
+                        self.append(ts, &line[time_len..], terminated);
+                    }
+                } else {
+                    self.pass(ts);
                 }
             }
             // Either the end of a long line whose beginning was not asked for (FACT 5), or a remark.
@@ -212,8 +341,9 @@ impl Splitter {
     fn keep_held(&mut self) {
         if let Some(held) = self.held.take()
             && self.phase == Phase::Following
+            && let Some(trail) = self.trail
         {
-            self.append(&held, true);
+            self.append(trail.last, &held, true);
         }
     }
 
@@ -221,22 +351,27 @@ impl Splitter {
         match (&mut self.phase, self.cursor) {
             (Phase::Seeking { at_cursor }, Some(cursor)) => {
                 if ts <= cursor.ts && *at_cursor < cursor.seen {
-                    let is_counted = *at_cursor > 0 || ts == cursor.ts;
+                    let is_counted = match *at_cursor {
+                        0 => ts == cursor.ts,
+                        _ => cursor.stepped || ts >= answer_begins(cursor.ts),
+                    };
                     *at_cursor += i64::from(is_counted);
                     return false;
                 }
                 // A stored line is never later than the cursor: those that are missing have been lost.
                 if *at_cursor < cursor.seen {
-                    self.new.hole = Some(Hole {
+                    self.new.gaps.push(Gap {
                         after_ts: Some(cursor.ts),
                         before_ts: Some(ts),
+                        cause: GapCause::Rotated,
                     });
                 }
             }
             (Phase::Beginning { fragment: true }, _) => {
-                self.new.hole = Some(Hole {
+                self.new.gaps.push(Gap {
                     after_ts: None,
                     before_ts: Some(ts),
+                    cause: GapCause::Rotated,
                 });
             }
             _ => {}
@@ -245,21 +380,48 @@ impl Splitter {
         true
     }
 
-    fn advance(&mut self, ts: i64) {
-        self.cursor = Some(match self.cursor {
-            Some(cursor) => cursor.after(ts),
-            None => Cursor { ts, seen: 1 },
-        });
+    fn why_halt(&self, ts: i64) -> Option<Halt> {
+        if self.until.is_some_and(|until| ts > until) {
+            return Some(Halt::TooLate);
+        }
+        let steps_back = self.trail.is_some_and(|trail| trail.is_stepped_back_by(ts));
+        (steps_back && !self.whole).then_some(Halt::Hidden)
+    }
+
+    /// A stored line goes by.
+    fn pass(&mut self, ts: i64) {
+        self.delivered_again += 1;
+        if !self.whole {
+            return;
+        }
+        if let Some(trail) = self.trail {
+            if trail.is_stepped_back_by(ts) {
+                let stepped_back = self.stepped_back.get_or_insert(Gap {
+                    after_ts: Some(trail.latest),
+                    before_ts: None,
+                    cause: GapCause::Clock,
+                });
+                stepped_back.before_ts = None;
+            } else if let Some(Gap {
+                before_ts: before_ts @ None,
+                ..
+            }) = &mut self.stepped_back
+                && ts > trail.latest
+            {
+                *before_ts = Some(ts);
+            }
+        }
+        self.trail = Some(Trail::after(self.trail, ts));
+    }
+
+    fn append(&mut self, ts: i64, text: &[u8], terminated: bool) {
         if self.new.count == 0 {
             self.new.first_ts = ts;
         }
         self.new.last_ts = ts;
-    }
-
-    fn append(&mut self, text: &[u8], terminated: bool) {
         self.new.count += 1;
         if text.len() > RUNTIME_PART_BYTES {
-            self.append_long(text);
+            self.append_long(ts, text);
         } else {
             self.new.body.extend_from_slice(text);
         }
@@ -269,7 +431,15 @@ impl Splitter {
     }
 
     /// Old kubelets repeat the time at each of the runtime's parts of a long line (FACT 5); it is not part of the text.
-    fn append_long(&mut self, mut text: &[u8]) {
+    fn append_long(&mut self, ts: i64, mut text: &[u8]) {
+        if text.len() > LINE_BYTES {
+            text = &text[..LINE_BYTES];
+            self.new.gaps.push(Gap {
+                after_ts: Some(ts),
+                before_ts: Some(ts),
+                cause: GapCause::Truncated,
+            });
+        }
         while text.len() > RUNTIME_PART_BYTES {
             let (part, rest) = text.split_at(RUNTIME_PART_BYTES);
             self.new.body.extend_from_slice(part);
@@ -282,15 +452,15 @@ impl Splitter {
     }
 
     fn take(&mut self) -> Option<Lines> {
-        let cursor = self.cursor?;
         let new = std::mem::take(&mut self.new);
-        (new.count > 0).then_some(Lines {
+        let trail = self.trail.filter(|_| new.count > 0)?;
+        Some(Lines {
             body: new.body,
             count: new.count,
             first_ts: new.first_ts,
             last_ts: new.last_ts,
-            cursor,
-            hole: new.hole,
+            cursor: trail.cursor(),
+            gaps: new.gaps,
         })
     }
 }

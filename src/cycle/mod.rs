@@ -186,16 +186,14 @@ async fn reconcile(
     if !steps.is_empty() {
         pods = cluster.pods(&settings.namespaces).await?;
     }
+    let now = cluster_time(pods.time.or(test_runs.time));
     let mut plans = plan(
         steps,
-        &sight(&test_runs, &pods, &claimed, &streams, settings, begun.at),
+        &sight(&test_runs, &pods, &claimed, &streams, settings, now),
     );
 
     let streams = note_streams(store, &plans, &step_ids, streams).await?;
-    let captured = capture_logs(
-        cluster, store, settings, &plans, &streams, deadline, begun.at,
-    )
-    .await;
+    let captured = capture_logs(cluster, store, settings, &plans, &streams, deadline, now).await;
     for plan in &mut plans {
         explain(store, plan, &streams).await?;
     }
@@ -218,6 +216,15 @@ async fn reconcile(
         updated.len(),
         failures,
     ))
+}
+
+/// The time by the API server's clock, which stamps the objects; ours, which may be wrong, only fills in the part of a
+/// second that answers do not tell.
+fn cluster_time(told: Option<Timestamp>) -> Timestamp {
+    let ours = Timestamp::now();
+    told.map_or(ours, |told| {
+        ours.clamp(told, told + SignedDuration::from_secs(1))
+    })
 }
 
 /// What went wrong with single steps.
@@ -383,18 +390,20 @@ async fn capture_logs(
             .filter(|planned| planned.todo != Todo::Nothing)
         {
             if let Some(stream) = streams.get(&planned.facts.key) {
-                let task = Task {
-                    namespace: plan.step.namespace.clone(),
-                    stream: stream.clone(),
+                tasks.push(Task {
+                    step: &plan.step,
+                    stream,
                     todo: planned.todo,
-                };
-                tasks.push((plan.step.id, task));
+                });
             }
         }
     }
-    stream::iter(tasks)
-        .map(|(step_id, task)| async move {
-            (step_id, capture(cluster, store, &task, deadline, now).await)
+    let tasks = &tasks;
+    stream::iter(0..tasks.len())
+        .map(|number| async move {
+            let task = tasks[number];
+            let captured = capture(cluster, store, task, deadline, now).await;
+            (task.step.id, captured)
         })
         .buffer_unordered(settings.concurrency)
         .collect()

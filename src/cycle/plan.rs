@@ -15,6 +15,10 @@ use crate::store::model::{
 /// API servers stamp objects with clocks of their own: a pod may look so much older than the TestRun that it belongs to.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
 
+/// Kubelets report that a container was restarted within so long. A log is asked for by name, not by life: of a container
+/// that may be restarted, what was written later than this before the pods were listed waits for the next list.
+const STATUS_DELAY: SignedDuration = SignedDuration::from_secs(10);
+
 /// What the cluster and the database show, all of it taken before anything is decided.
 #[derive(Debug)]
 pub struct Sight<'a> {
@@ -30,7 +34,7 @@ pub struct Sight<'a> {
     pub claimed: &'a HashMap<String, i64>,
     /// The log streams of the steps.
     pub streams: &'a [Stream],
-    /// The time.
+    /// The time by the API server's clock, by which the objects are stamped too; not after the pods were listed.
     pub now: Timestamp,
     /// A step whose TestRun has not appeared after this is lost.
     pub missing_after: SignedDuration,
@@ -73,6 +77,8 @@ pub enum Todo {
         previous: bool,
         /// The container had ended before now: the log's end is its end.
         ended: bool,
+        /// Only lines up to this time: those after it may be of a life that began after the pods were listed.
+        until: Option<Timestamp>,
     },
     /// There is no more to come; `Some`: and why lines may be missing.
     Close(Option<GapCause>),
@@ -215,7 +221,7 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
         })
         .collect();
     let lives: Vec<Life> = pods.iter().flat_map(|pod| lives(pod, step.id)).collect();
-    let streams = plan_streams(&lives, known, &bad_pods);
+    let streams = plan_streams(&lives, known, &bad_pods, sight.now);
     let evidence = evidence(&step, test_run, &pods, &lives, known);
 
     let verdict = if let Some(bad) = bad_test_run {
@@ -353,6 +359,8 @@ struct Life {
     previous: bool,
     /// It never ran and never will: its pod is over.
     stillborn: bool,
+    /// It may have been followed by another life since the pods were listed.
+    replaceable: bool,
 }
 
 /// The lives of a pod's containers whose logs can be asked for: the present one, and the one before it.
@@ -445,6 +453,7 @@ fn life(
         observed,
         previous,
         stillborn,
+        replaceable: container.restartable && !pod.ended && !previous,
     }
 }
 
@@ -509,14 +518,19 @@ fn role(job: Job, kind: ContainerKind) -> Role {
     }
 }
 
-fn plan_streams(lives: &[Life], known: &[&Stream], bad_pods: &[&Malformed]) -> Vec<StreamPlan> {
+fn plan_streams(
+    lives: &[Life],
+    known: &[&Stream],
+    bad_pods: &[&Malformed],
+    now: Timestamp,
+) -> Vec<StreamPlan> {
     let by_key: HashMap<&StreamKey, &Stream> = known
         .iter()
         .map(|stream| (&stream.facts.key, *stream))
         .collect();
     let mut plans: Vec<StreamPlan> = lives
         .iter()
-        .map(|life| plan_life(life, by_key.get(&life.facts.key).copied()))
+        .map(|life| plan_life(life, by_key.get(&life.facts.key).copied(), now))
         .collect();
     let visible: HashSet<&StreamKey> = lives.iter().map(|life| &life.facts.key).collect();
     let visible_pods: HashSet<&str> = lives
@@ -546,8 +560,9 @@ fn plan_streams(lives: &[Life], known: &[&Stream], bad_pods: &[&Malformed]) -> V
     plans
 }
 
-fn plan_life(life: &Life, known: Option<&Stream>) -> StreamPlan {
+fn plan_life(life: &Life, known: Option<&Stream>, now: Timestamp) -> StreamPlan {
     let is_complete = known.is_some_and(|stream| stream.complete);
+    let until = life.replaceable.then(|| now - STATUS_DELAY);
     let todo = match life.facts.state {
         _ if is_complete => Todo::Nothing,
         StreamState::Waiting if life.stillborn => Todo::Close(None),
@@ -555,10 +570,12 @@ fn plan_life(life: &Life, known: Option<&Stream>) -> StreamPlan {
         StreamState::Running => Todo::Read {
             previous: false,
             ended: false,
+            until,
         },
         StreamState::Terminated => Todo::Read {
             previous: life.previous,
             ended: true,
+            until,
         },
     };
     StreamPlan {

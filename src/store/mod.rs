@@ -286,6 +286,7 @@ impl Store {
                 .bind(position.gaps)
                 .bind(next.cursor_ts)
                 .bind(next.cursor_seen)
+                .bind(next.cursor_stepped)
                 .bind(next.lines - position.lines)
                 .bind(bytes)
                 .bind(append.replaced)
@@ -297,7 +298,7 @@ impl Store {
             if moved == 0 {
                 return Ok(Appended::LostRace);
             }
-            if let Some(gap) = append.gap {
+            for gap in &append.gaps {
                 sqlx::query(self.sql.insert_gap)
                     .bind(stream_id)
                     .bind(gap.after_ts)
@@ -569,14 +570,19 @@ fn adopted(step: &NewStep, id: i64, test_run_id: i64) -> Step {
 }
 
 fn next_position(position: StreamPosition, append: &Append) -> StreamPosition {
-    let (cursor_ts, cursor_seen) = match append.cursor {
-        Some((ts, seen)) => (Some(ts), seen),
-        None => (position.cursor_ts, position.cursor_seen),
+    let (cursor_ts, cursor_seen, cursor_stepped) = match append.cursor {
+        Some((ts, seen, stepped)) => (Some(ts), seen, stepped),
+        None => (
+            position.cursor_ts,
+            position.cursor_seen,
+            position.cursor_stepped,
+        ),
     };
     StreamPosition {
         cursor_ts,
         cursor_seen,
+        cursor_stepped,
         lines: position.lines + append.chunk.as_ref().map_or(0, |chunk| chunk.lines),
-        gaps: position.gaps + i64::from(append.gap.is_some()),
+        gaps: position.gaps + append.gaps.len() as i64,
     }
 }

@@ -132,6 +132,10 @@ words! {
         Deleted = "deleted",
         /// The pod is there, but its node no longer has the log of a container that ended.
         Unavailable = "unavailable",
+        /// The node's clock stepped back, and lines that it stamped earlier than what was stored were not seen in time.
+        Clock = "clock",
+        /// A line was so long that only its beginning was kept.
+        Truncated = "truncated",
     }
 }
 
@@ -237,10 +241,12 @@ pub struct StreamFacts {
 /// How far a log has been recorded. Compared as a whole before anything is appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamPosition {
-    /// Time of the last stored line, nanoseconds since 1970.
+    /// The latest time of a stored line, nanoseconds since 1970.
     pub cursor_ts: Option<i64>,
-    /// Stored lines with that time.
+    /// Stored lines to skip from the first with that time on.
     pub cursor_seen: i64,
+    /// The node's clock stepped back: the log is to be read from its beginning.
+    pub cursor_stepped: bool,
     /// Lines stored.
     pub lines: i64,
     /// Gap rows.
@@ -321,9 +327,10 @@ pub struct Chunk {
 /// A row of `log_gaps`, but for its time of notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// Time of the last line before the gap, nanoseconds since 1970; `None`: nothing was stored.
+    /// Time of the last line before the gap, nanoseconds since 1970; `None`: nothing was stored. Where a clock stepped
+    /// back, times between are earlier.
     pub after_ts: Option<i64>,
-    /// Time of the first line after it; `None`: nothing came.
+    /// Time of the first line after it; `None`: nothing came yet.
     pub before_ts: Option<i64>,
     /// Why.
     pub cause: GapCause,
@@ -332,14 +339,14 @@ pub struct Gap {
 /// Everything new of one stream, stored in one transaction or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Append {
-    /// A gap before the chunk.
-    pub gap: Option<Gap>,
+    /// Gaps before and in the chunk.
+    pub gaps: Vec<Gap>,
     /// New lines.
     pub chunk: Option<Chunk>,
     /// Bytes that were replaced by U+FFFD in the chunk.
     pub replaced: i64,
-    /// The cursor after the chunk (time, lines seen at it).
-    pub cursor: Option<(i64, i64)>,
+    /// The cursor after the chunk (time, lines seen from it on, stepped).
+    pub cursor: Option<(i64, i64, bool)>,
     /// Nothing will follow.
     pub complete: bool,
 }

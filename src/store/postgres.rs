@@ -37,7 +37,7 @@ pub(super) const SQL: Sql = Sql {
     streams: "
         SELECT row_to_json(stream)::text FROM (
             SELECT id, step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
-                   started_at, finished_at, cursor_ts, cursor_seen, lines, gaps, complete
+                   started_at, finished_at, cursor_ts, cursor_seen, cursor_stepped, lines, gaps, complete
             FROM log_streams WHERE step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint)) ORDER BY id
         ) stream",
     put_streams: "

@@ -25,8 +25,8 @@ pub(super) struct Sql {
     pub(super) streams: &'static str,
     /// (facts as JSON): inserts new lives, updates known ones that have not ended
     pub(super) put_streams: &'static str,
-    /// (id, expected cursor_ts, cursor_seen, lines, gaps; new cursor_ts, cursor_seen; more lines, bytes, replaced, gaps;
-    /// complete): no row if the stream is elsewhere
+    /// (id, expected cursor_ts, cursor_seen, lines, gaps; new cursor_ts, cursor_seen, cursor_stepped; more lines,
+    /// bytes, replaced, gaps; complete): no row if the stream is elsewhere
     pub(super) advance_stream: &'static str,
     /// (stream id, first_ts, last_ts, lines, body)
     pub(super) insert_chunk: &'static str,
@@ -58,8 +58,8 @@ pub(super) const FIND_RUN: &str =
     "SELECT id FROM test_runs WHERE name = $1 AND namespace = $2 ORDER BY id DESC LIMIT 1";
 pub(super) const ADVANCE_STREAM: &str = "
     UPDATE log_streams
-    SET cursor_ts = $6, cursor_seen = $7, lines = lines + $8, bytes = bytes + $9, replaced = replaced + $10,
-        gaps = gaps + $11, complete = $12
+    SET cursor_ts = $6, cursor_seen = $7, cursor_stepped = $8, lines = lines + $9, bytes = bytes + $10,
+        replaced = replaced + $11, gaps = gaps + $12, complete = $13
     WHERE id = $1 AND cursor_ts IS NOT DISTINCT FROM $2 AND cursor_seen = $3 AND lines = $4 AND gaps = $5
       AND NOT complete";
 pub(super) const INSERT_CHUNK: &str = "

@@ -50,7 +50,8 @@ pub(super) const SQL: Sql = Sql {
         SELECT json_object('id', id, 'step_id', step_id, 'pod_name', pod_name, 'pod_uid', pod_uid,
             'container', container, 'role', role, 'restart_count', restart_count, 'state', state,
             'exit_code', exit_code, 'reason', reason, 'started_at', started_at, 'finished_at', finished_at,
-            'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen, 'lines', lines, 'gaps', gaps,
+            'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen,
+            'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')), 'lines', lines, 'gaps', gaps,
             'complete', json(iif(complete, 'true', 'false')))
         FROM log_streams WHERE step_id IN (SELECT value FROM json_each($1)) ORDER BY id",
     put_streams: "

@@ -381,7 +381,8 @@ async fn a_database_of_a_newer_k6sync_is_refused(database: Database) {
     database
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations",
+             SELECT 9999, 'of the future', success, checksum, execution_time FROM _sqlx_migrations
+             WHERE version = 1",
         )
         .await;
     let before = database.dump().await;

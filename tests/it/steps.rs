@@ -586,7 +586,8 @@ async fn all_namespaces_are_synced_if_asked_for(database: Database) {
         requests(&first),
         counted(&[
             ("get configmaps", 1),
-            ("get pods/log", 2),
+            // Twice the one that has ended, once the one that runs.
+            ("get pods/log", 3),
             ("list pods", 1),
             ("list testruns", 1),
         ])
@@ -715,7 +716,11 @@ async fn a_thousand_runners_cost_pages_and_one_request_a_log(database: Database)
             ("list testruns", 1),
         ])
     };
-    assert_eq!(requests(&cluster), with_logs(1020));
+    assert_eq!(
+        requests(&cluster),
+        with_logs(1040),
+        "the ends of 20 logs are confirmed"
+    );
     const RUNNER_LINES: &str = "SELECT sum(lines) FROM log_streams WHERE role = 'runner'";
     assert_eq!(database.number(RUNNER_LINES).await, 5_000);
 

@@ -20,18 +20,34 @@ fn answer(lines: &[(i64, &str)]) -> String {
         .collect()
 }
 
-/// Feeds `answer` in pieces of `piece` bytes.
+/// Feeds `answer` in pieces of `piece` bytes. `ended`: a last line without a newline is a line.
 fn read(cursor: Option<Cursor>, answer: &[u8], piece: usize, ended: bool) -> (Vec<Lines>, Rest) {
-    let mut splitter = Splitter::new(cursor);
+    let splitter = match cursor {
+        Some(cursor) if !cursor.stepped => Splitter::since(cursor),
+        cursor => Splitter::whole(cursor),
+    };
+    feed(splitter, answer, piece, ended)
+}
+
+fn feed(mut splitter: Splitter, answer: &[u8], piece: usize, ended: bool) -> (Vec<Lines>, Rest) {
     let mut chunks = Vec::new();
     for mut input in answer.chunks(piece.max(1)) {
         while let Some(lines) = splitter.push(&mut input) {
             chunks.push(lines);
         }
     }
-    let mut rest = splitter.finish(ended);
+    let last = answer.rsplit(|byte| *byte == b'\n').next();
+    let mut rest = splitter.finish(last.filter(|_| ended));
     chunks.extend(rest.lines.take());
     (chunks, rest)
+}
+
+fn rotated(after: i64, before: i64) -> Gap {
+    Gap {
+        after_ts: Some(BASE + after),
+        before_ts: Some(BASE + before),
+        cause: GapCause::Rotated,
+    }
 }
 
 fn text(chunks: &[Lines]) -> String {
@@ -43,6 +59,7 @@ fn cursor(ts: i64, seen: i64) -> Option<Cursor> {
     Some(Cursor {
         ts: BASE + ts,
         seen,
+        stepped: false,
     })
 }
 
@@ -61,7 +78,7 @@ fn a_first_read_takes_every_line() {
         (chunks[0].first_ts, chunks[0].last_ts),
         (BASE + 1, BASE + 2)
     );
-    assert_eq!(chunks[0].hole, None);
+    assert_eq!(chunks[0].gaps, []);
     assert!(!rest.cursor_missing);
 }
 
@@ -166,12 +183,9 @@ fn a_resumed_read_takes_what_is_after_the_cursor() {
                 false,
             );
             assert_eq!(text(&chunks), case.new, "{}", case.name);
-            let hole = chunks.first().and_then(|c| c.hole);
-            let expected = case.hole.map(|(after, before)| Hole {
-                after_ts: Some(BASE + after),
-                before_ts: Some(BASE + before),
-            });
-            assert_eq!(hole, expected, "{}", case.name);
+            let gaps: Vec<Gap> = chunks.iter().flat_map(|c| c.gaps.clone()).collect();
+            let expected: Vec<Gap> = case.hole.map(|(a, b)| rotated(a, b)).into_iter().collect();
+            assert_eq!(gaps, expected, "{}", case.name);
             assert_eq!(rest.cursor_missing, case.cursor_missing, "{}", case.name);
             assert_eq!(rest.remark, None, "{}", case.name);
         }
@@ -181,12 +195,24 @@ fn a_resumed_read_takes_what_is_after_the_cursor() {
 #[test]
 fn an_unterminated_last_line_waits_until_the_container_has_ended() {
     let answer = format!("{}{} half", answer(&[(1, "a")]), stamp(BASE + 2));
-    let (running, _) = read(None, answer.as_bytes(), 9, false);
+    let (running, rest) = read(None, answer.as_bytes(), 9, false);
     assert_eq!(text(&running), "a\n");
+    let half = format!("{} half", stamp(BASE + 2));
+    assert_eq!(rest.unterminated, Some(half.clone().into_bytes()));
     assert_eq!(Some(running[0].cursor), cursor(1, 1));
-    let (ended, _) = read(None, answer.as_bytes(), 9, true);
+    let (ended, rest) = read(None, answer.as_bytes(), 9, true);
     assert_eq!(text(&ended), "a\nhalf");
     assert_eq!(ended[0].count, 2);
+    assert!(rest.is_closed && rest.unterminated.is_none());
+
+    // It has grown since it was taken for the end.
+    let splitter = Splitter::since(running[0].cursor);
+    let (mut splitter, mut grown) = (splitter, format!("{answer} of it"));
+    assert_eq!(splitter.push(&mut grown.as_bytes()), None);
+    let rest = splitter.finish(Some(half.as_bytes()));
+    assert_eq!((rest.lines, rest.is_closed), (None, false));
+    grown.drain(..grown.len() - half.len() - " of it".len());
+    assert_eq!(rest.unterminated, Some(grown.into_bytes()));
 }
 
 #[test]
@@ -194,16 +220,17 @@ fn the_end_of_a_line_that_began_earlier_is_left_out() {
     let answer = format!("end of a long line\n{}", answer(&[(1, "a"), (2, "b")]));
     let (chunks, rest) = read(cursor(1, 1), answer.as_bytes(), 11, false);
     assert_eq!(text(&chunks), "b\n");
-    assert_eq!((chunks[0].hole, rest.remark), (None, None));
+    assert_eq!((&chunks[0].gaps[..], rest.remark), (&[][..], None));
 
     let (first, _) = read(None, answer.as_bytes(), 11, false);
     assert_eq!(text(&first), "a\nb\n");
     assert_eq!(
-        first[0].hole,
-        Some(Hole {
+        first[0].gaps,
+        [Gap {
             after_ts: None,
-            before_ts: Some(BASE + 1)
-        }),
+            before_ts: Some(BASE + 1),
+            cause: GapCause::Rotated,
+        }],
         "the line's beginning is lost"
     );
 }
@@ -271,7 +298,9 @@ struct Model {
 impl Model {
     /// The kubelet's answer to a request since `cursor`, when `written` lines were there.
     fn answer(&self, cursor: Option<Cursor>, written: usize) -> Vec<u8> {
-        let since = cursor.map_or(i64::MIN, |c| c.since_second() * NANOS_PER_SECOND);
+        let since = cursor
+            .and_then(Cursor::since_second)
+            .map_or(i64::MIN, |second| second * NANOS_PER_SECOND);
         let mut bytes = Vec::new();
         for (ts, text) in &self.lines[self.rotated.min(written)..written] {
             if *ts >= since {
@@ -280,6 +309,43 @@ impl Model {
         }
         bytes
     }
+
+    /// Reads on from `at` as `capture` does: by time, and all that there is when lines may be hidden.
+    fn read(&self, at: &mut Option<Cursor>, written: usize, piece: usize) -> (Vec<Lines>, Rest) {
+        let (mut chunks, mut rest) = read(*at, &self.answer(*at, written), piece, false);
+        *at = chunks.last().map(|lines| lines.cursor).or(*at);
+        if rest.halt == Some(Halt::Hidden) {
+            let answer = self.answer(None, written);
+            let (more, whole) = feed(Splitter::whole(*at), &answer, piece, false);
+            *at = more.last().map(|lines| lines.cursor).or(*at);
+            chunks.extend(more);
+            rest = whole;
+        }
+        (chunks, rest)
+    }
+}
+
+/// Logs of nodes whose clocks step back and forth.
+fn stepping_models() -> impl Strategy<Value = Model> {
+    let step = prop_oneof![
+        6 => Just(0_i64),
+        6 => 1..3_000_000_000_i64,
+        1 => -20_000_000_000..20_000_000_000_i64,
+        // Steps that make times come again exactly.
+        1 => Just(-5_000_000_000_i64),
+        3 => Just(1_000_000_000_i64),
+    ];
+    proptest::collection::vec(step, 1..60).prop_map(|steps| {
+        let mut clock = BASE;
+        let lines = (0..)
+            .zip(steps)
+            .map(|(number, step)| {
+                clock += step;
+                (clock, format!("line {number}"))
+            })
+            .collect();
+        Model { lines, rotated: 0 }
+    })
 }
 
 fn models() -> impl Strategy<Value = Model> {
@@ -300,7 +366,112 @@ fn models() -> impl Strategy<Value = Model> {
     })
 }
 
+#[test]
+fn a_step_back_of_the_clock_hides_nothing_that_is_read_in_time() {
+    const SECOND: i64 = NANOS_PER_SECOND;
+    let log = |lines: &[i64]| Model {
+        lines: lines
+            .iter()
+            .map(|at| (BASE + at * SECOND, format!("at {at}")))
+            .collect(),
+        rotated: 0,
+    };
+    let model = log(&[50, 100, 60, 61, 99, 101, 102]);
+    let mut at = None;
+    let mut record = Vec::new();
+    // The cursor stands before the step, in the hidden part, and after it.
+    for (written, stepped) in [(2, false), (4, true), (5, false), (7, false)] {
+        let (chunks, rest) = model.read(&mut at, written, 1000);
+        assert!(!rest.cursor_missing && rest.stepped_back.is_none_or(|_| written > 2));
+        record.extend(chunks);
+        if written == 4 {
+            // By time nothing shows, until the container ends and the whole log is read.
+            assert_eq!(text(&record), "at 50\nat 100\n");
+            let answer = model.answer(None, written);
+            let (chunks, _) = feed(Splitter::whole(at), &answer, 1000, false);
+            at = chunks.last().map(|lines| lines.cursor);
+            record.extend(chunks);
+        }
+        assert_eq!(at.unwrap().stepped, stepped, "{written} lines");
+    }
+    assert_eq!(
+        text(&record),
+        "at 50\nat 100\nat 60\nat 61\nat 99\nat 101\nat 102\n"
+    );
+
+    // Passed over: nothing was read while the hidden lines were the last.
+    let mut at = None;
+    model.read(&mut at, 2, 1000);
+    let sparse = log(&[50, 100, 60, 61, 101, 102]);
+    let (chunks, _) = sparse.read(&mut at, 6, 1000);
+    assert_eq!(text(&chunks), "at 101\nat 102\n");
+    let (chunks, rest) = feed(Splitter::whole(at), &sparse.answer(None, 6), 1000, false);
+    assert!(chunks.is_empty());
+    assert_eq!(rest.delivered_again, 6, "four are stored");
+    let gap = rest.stepped_back.unwrap();
+    assert_eq!(gap.after_ts, Some(BASE + 100 * SECOND));
+    assert_eq!(gap.before_ts, Some(BASE + 101 * SECOND));
+}
+
+#[test]
+fn of_a_line_that_is_too_long_the_beginning_is_kept() {
+    let long = "z".repeat(LINE_BYTES + 5);
+    let answer = answer(&[(1, "a"), (2, &long), (3, "b")]);
+    for piece in [100_000, usize::MAX] {
+        let (chunks, _) = read(None, answer.as_bytes(), piece, false);
+        assert!(text(&chunks) == format!("a\n{}\nb\n", &long[..LINE_BYTES]));
+        let gaps: Vec<Gap> = chunks.iter().flat_map(|c| c.gaps.clone()).collect();
+        let expected = Gap {
+            cause: GapCause::Truncated,
+            ..rotated(2, 2)
+        };
+        assert_eq!(gaps, [expected]);
+    }
+}
+
+#[test]
+fn what_is_later_than_wanted_is_left() {
+    let answer = answer(&[(1, "a"), (3, "b"), (2, "c")]);
+    let splitter = Splitter::whole(None).until(Some(BASE + 2));
+    let (chunks, rest) = feed(splitter, answer.as_bytes(), 7, false);
+    assert_eq!(text(&chunks), "a\n");
+    assert_eq!(rest.halt, Some(Halt::TooLate));
+}
+
 proptest! {
+    /// Whatever the clock does, what is stored is in the order written, each line once; and if lines were hidden, the
+    /// whole log shows it.
+    #[test]
+    fn steps_of_the_clock_hide_no_line_for_good(
+        model in stepping_models(),
+        mut stops in proptest::collection::vec(0_usize..60, 0..12),
+        piece in 1_usize..200,
+    ) {
+        let all = model.lines.len();
+        stops.push(all);
+        stops.iter_mut().for_each(|stop| *stop = (*stop).min(all));
+        stops.sort_unstable();
+        let mut at = None;
+        let mut record = Vec::new();
+        for stop in stops {
+            let (chunks, rest) = model.read(&mut at, stop, piece);
+            prop_assert!(!rest.cursor_missing);
+            prop_assert!(chunks.iter().all(|chunk| chunk.gaps.is_empty()));
+            record.extend(chunks);
+        }
+        let stored: i64 = record.iter().map(|lines| lines.count).sum();
+        let (more, rest) = feed(Splitter::whole(at), &model.answer(None, all), piece, false);
+        record.extend(more);
+        let record = text(&record);
+        let mut rest_of_log = model.lines.iter();
+        for line in record.lines() {
+            prop_assert!(rest_of_log.any(|(_, text)| text == line), "{line} is doubled or out of order");
+        }
+        let is_complete = record.lines().count() == all;
+        prop_assert_eq!(is_complete, rest.delivered_again == stored);
+        prop_assert!(is_complete || rest.stepped_back.is_some());
+    }
+
     /// However often and whenever it is read, the record is the log.
     #[test]
     fn any_reads_of_a_growing_log_give_each_line_once(
@@ -314,13 +485,10 @@ proptest! {
         let mut at = None;
         let mut record = String::new();
         for stop in stops {
-            let (chunks, rest) = read(at, &model.answer(at, stop), piece, false);
+            let (chunks, rest) = model.read(&mut at, stop, piece);
             prop_assert!(!rest.cursor_missing && rest.remark.is_none());
-            for chunk in chunks {
-                prop_assert_eq!(chunk.hole, None);
-                record += std::str::from_utf8(&chunk.body).unwrap();
-                at = Some(chunk.cursor);
-            }
+            prop_assert!(chunks.iter().all(|chunk| chunk.gaps.is_empty()));
+            record += &text(&chunks);
         }
         let written: String = model.lines.iter().map(|(_, text)| format!("{text}\n")).collect();
         prop_assert_eq!(record, written);
@@ -337,8 +505,8 @@ proptest! {
     ) {
         let all = model.lines.len();
         let first = first.min(all);
-        let (before, _) = read(None, &model.answer(None, first), piece, false);
-        let at = before.last().map(|c| c.cursor);
+        let mut at = None;
+        let (before, _) = model.read(&mut at, first, piece);
         model.rotated = rotated.min(all);
         let latest = model.lines[..first].iter().map(|(ts, _)| *ts).max();
         let is_latest = |(ts, _): &(i64, String)| Some(*ts) == latest;
@@ -346,9 +514,9 @@ proptest! {
         if model.rotated > anchor && model.lines[model.rotated..].iter().any(is_latest) {
             model.rotated = anchor;
         }
-        let (after, rest) = read(at, &model.answer(at, all), piece, false);
+        let (after, rest) = model.read(&mut at, all, piece);
         let kept: i64 = after.iter().map(|c| c.count).sum();
-        let hole = rest.cursor_missing || after.iter().any(|c| c.hole.is_some());
+        let hole = rest.cursor_missing || after.iter().any(|c| !c.gaps.is_empty());
         let record = text(&before) + &text(&after);
         let expect: String = model.lines[..first]
             .iter()

@@ -82,6 +82,7 @@ fn k6(restart_count: i64, state: ContainerState, last: Option<Terminated>) -> Co
         name: "k6".to_owned(),
         kind: ContainerKind::Main,
         restart_count,
+        restartable: false,
         state,
         last,
     }
@@ -255,21 +256,27 @@ fn todo(todo: Todo) -> &'static str {
         Todo::Read {
             previous: false,
             ended: false,
+            ..
         } => "read",
         Todo::Read {
             previous: false,
             ended: true,
+            ..
         } => "read to its end",
         Todo::Read {
             previous: true,
             ended: true,
+            ..
         } => "read previous to its end",
         Todo::Read {
             previous: true,
             ended: false,
+            ..
         } => panic!("what was before has ended"),
         Todo::Close(None) => "close",
-        Todo::Close(Some(GapCause::Rotated)) => "close, rotated",
+        Todo::Close(Some(GapCause::Rotated | GapCause::Clock | GapCause::Truncated)) => {
+            panic!("only a log tells that")
+        }
         Todo::Close(Some(GapCause::Unavailable)) => "close as unavailable",
         Todo::Close(Some(GapCause::Restarted)) => "close, restarted",
         Todo::Close(Some(GapCause::Deleted)) => "close, deleted",
@@ -967,6 +974,7 @@ fn any_container() -> impl Strategy<Value = Container> {
             name: String::new(),
             kind,
             restart_count,
+            restartable: false,
             state,
             last,
         },
@@ -1160,7 +1168,7 @@ proptest! {
             prop_assert_eq!(&plan.record, &plan.step.record);
             for stream in &plan.streams {
                 prop_assert!(!stream.is_news, "{:?}", stream);
-                let goes_on = Todo::Read { previous: false, ended: false };
+                let goes_on = Todo::Read { previous: false, ended: false, until: None };
                 prop_assert!(matches!(stream.todo, Todo::Nothing) || stream.todo == goes_on, "{:?}", stream);
             }
         }
