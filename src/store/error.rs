@@ -125,21 +125,27 @@ fn sqlite_advice(url: &DatabaseUrl, code: &str) -> String {
             file.display()
         ),
         Ok(5 | 6) => "; another program holds the database; try again when it is done".to_owned(),
+        Ok(10) => {
+            format!("; is the disk of {folder} full or failing, or a limit on file sizes reached?")
+        }
         Ok(13) => format!("; make room on the disk of {folder}"),
         Ok(11 | 26) => format!("; {} is damaged or no SQLite database", file.display()),
         _ => String::new(),
     }
 }
 
-/// Worth trying again: the transaction was undone because of others, not because of what it said.
-pub(super) fn is_conflict(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else {
-        return false;
-    };
-    // PostgreSQL: serialization_failure, deadlock_detected, and unique_violation: another has just inserted what this
-    // transaction, tried again, will find. SQLite: SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT.
-    matches!(
-        error.code().as_deref(),
-        Some("40001" | "40P01" | "23505" | "5" | "517")
-    )
+/// Worth trying again: the transaction was undone because of others or of a connection that broke, not because of what it
+/// said. Whether it was committed is not known then, so that it must do no harm when it is done twice.
+pub(super) fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        // PostgreSQL: serialization_failure, deadlock_detected, and unique_violation: another has just inserted what this
+        // transaction, tried again, will find; admin_shutdown, crash_shutdown, cannot_connect_now: it is being restarted.
+        // SQLite: SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT.
+        sqlx::Error::Database(error) => matches!(
+            error.code().as_deref(),
+            Some("40001" | "40P01" | "23505" | "57P01" | "57P02" | "57P03" | "5" | "517")
+        ),
+        _ => false,
+    }
 }

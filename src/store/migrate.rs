@@ -47,6 +47,9 @@ impl Store {
         match outcome {
             Ok(()) => Ok(newest()),
             Err(MigrateError::VersionMissing(found)) => Err(self.newer(found)),
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                Err(self.failed("apply the migrations", &error))
+            }
             Err(source) => Err(StoreError::Migrate {
                 url: self.url.clone(),
                 source,

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection};
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::error::StoreError;
 use self::model::{
@@ -35,12 +36,14 @@ use crate::retry::{Policy, Retry, retry};
 
 /// A server that does not answer is given up on after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Transactions undone by others are tried again like this.
-const ON_CONFLICT: Policy = Policy {
+/// Transactions undone by others, or by a connection that broke, are tried again like this.
+const AGAIN: Policy = Policy {
     first_pause: Duration::from_millis(20),
     longest_pause: Duration::from_secs(1),
     total: Duration::from_secs(15),
 };
+/// The same number on every Unix that we run on.
+const SIGXFSZ: i32 = 25;
 /// Enough to keep PostgreSQL busy while bodies stream in, few enough for a small server.
 const POSTGRES_CONNECTIONS: u32 = 8;
 
@@ -77,12 +80,25 @@ use on;
 macro_rules! transaction {
     ($store:expr, $action:literal, $tx:ident => $body:expr) => {
         $store
-            .again_on_conflict($action, || async {
+            .again($action, || async {
                 on!($store, pool => {
                     let mut $tx = pool.begin_with($store.sql.begin).await?;
                     let outcome = $body;
                     $tx.commit().await?;
                     Ok(outcome)
+                })
+            })
+            .await
+    };
+}
+
+/// The rows that a query yields, each one text; asked again if the connection breaks.
+macro_rules! rows {
+    ($store:expr, $action:literal, $sql:ident $(, $bind:expr)*) => {
+        $store
+            .again($action, || async {
+                on!($store, pool => {
+                    sqlx::query_scalar::<_, String>($store.sql.$sql)$(.bind($bind))*.fetch_all(pool).await
                 })
             })
             .await
@@ -138,14 +154,13 @@ impl Store {
         scope: &StepScope<'_>,
     ) -> Result<(Vec<Step>, Vec<BadStep>), StoreError> {
         let namespaces = scope.namespaces.map(|names| json(&names));
-        let rows: Vec<String> = on!(self, pool => {
-            sqlx::query_scalar(self.sql.active_steps)
-                .bind(namespaces)
-                .bind(scope.default_namespace)
-                .fetch_all(pool)
-                .await
-        })
-        .map_err(|error| self.failed("read the active steps", &error))?;
+        let rows = rows!(
+            self,
+            "read the active steps",
+            active_steps,
+            &namespaces,
+            scope.default_namespace
+        )?;
         let mut steps = Vec::with_capacity(rows.len());
         let mut bad = Vec::new();
         for row in rows {
@@ -165,10 +180,8 @@ impl Store {
         if uids.is_empty() {
             return Ok(HashMap::new());
         }
-        let rows: Vec<String> = on!(self, pool => {
-            sqlx::query_scalar(self.sql.claimed).bind(json(&uids)).fetch_all(pool).await
-        })
-        .map_err(|error| self.failed("find the steps of TestRuns", &error))?;
+        let uids = json(&uids);
+        let rows = rows!(self, "find the steps of TestRuns", claimed, &uids)?;
         claims(rows).map_err(|error| self.failed("find the steps of TestRuns", &error))
     }
 
@@ -238,10 +251,8 @@ impl Store {
         if step_ids.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<String> = on!(self, pool => {
-            sqlx::query_scalar(self.sql.streams).bind(json(&step_ids)).fetch_all(pool).await
-        })
-        .map_err(|error| self.failed("read the log streams", &error))?;
+        let step_ids = json(&step_ids);
+        let rows = rows!(self, "read the log streams", streams, &step_ids)?;
         rows_of(rows).map_err(|error| self.failed("read the log streams", &error))
     }
 
@@ -327,14 +338,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Statement`]
     pub async fn log_tail(&self, stream_id: i64, chunks: i64) -> Result<String, StoreError> {
-        let mut bodies: Vec<String> = on!(self, pool => {
-            sqlx::query_scalar(self.sql.last_chunks)
-                .bind(stream_id)
-                .bind(chunks)
-                .fetch_all(pool)
-                .await
-        })
-        .map_err(|error| self.failed("read the end of a log", &error))?;
+        let mut bodies = rows!(
+            self,
+            "read the end of a log",
+            last_chunks,
+            stream_id,
+            chunks
+        )?;
         bodies.reverse();
         Ok(bodies.concat())
     }
@@ -396,7 +406,7 @@ impl Store {
         })
     }
 
-    /// Stores the row of a cycle and those of its errors.
+    /// Stores the row of a cycle and those of its errors, unless it is there.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
@@ -406,11 +416,11 @@ impl Store {
         }
         let (row, errors) = (json(cycle), json(&cycle.errors));
         transaction!(self, "record the cycle", tx => {
-            let id: i64 = sqlx::query_scalar(self.sql.insert_cycle)
+            let id: Option<i64> = sqlx::query_scalar(self.sql.insert_cycle)
                 .bind(&row)
-                .fetch_one(&mut *tx)
+                .fetch_optional(&mut *tx)
                 .await?;
-            if !cycle.errors.is_empty() {
+            if let Some(id) = id && !cycle.errors.is_empty() {
                 sqlx::query(self.sql.insert_errors)
                     .bind(id)
                     .bind(&errors)
@@ -434,10 +444,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Statement`]
     pub async fn last_cycles(&self, count: i64) -> Result<Vec<CycleRecord>, StoreError> {
-        let rows: Vec<String> = on!(self, pool => {
-            sqlx::query_scalar(self.sql.last_cycles).bind(count).fetch_all(pool).await
-        })
-        .map_err(|error| self.failed("read the last cycles", &error))?;
+        let rows = rows!(self, "read the last cycles", last_cycles, count)?;
         rows_of(rows).map_err(|error| self.failed("read the last cycles", &error))
     }
 
@@ -445,8 +452,8 @@ impl Store {
         StoreError::statement(action, &self.url, error)
     }
 
-    /// Runs `operation`, again with growing pauses while others keep undoing it.
-    async fn again_on_conflict<T, F>(
+    /// Runs `operation`, again with growing pauses while others keep undoing it or the connection breaks.
+    async fn again<T, F>(
         &self,
         action: &'static str,
         operation: impl Fn() -> F,
@@ -454,11 +461,9 @@ impl Store {
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        retry(ON_CONFLICT, operation, |error| {
-            match error::is_conflict(error) {
-                true => Retry::Yes,
-                false => Retry::No,
-            }
+        retry(AGAIN, operation, |error| match error::is_passing(error) {
+            true => Retry::Yes,
+            false => Retry::No,
         })
         .await
         .map_err(|error| self.failed(action, &error))
@@ -477,6 +482,8 @@ async fn open_sqlite(text: &str, read_only: bool) -> Result<Db, sqlx::Error> {
         true => options.read_only(true).create_if_missing(false),
         false => options,
     };
+    // Writing beyond a limit on file sizes is to be an error that SQLite tells, and not the end of the process.
+    drop(signal(SignalKind::from_raw(SIGXFSZ))?);
     // One connection: SQLite has one writer, and tasks of ours wait better in a queue than for a lock.
     let pool = SqlitePoolOptions::new()
         .max_connections(1)

@@ -96,6 +96,8 @@ pub(super) const SQL: Sql = Sql {
         FROM json_to_record($1::json) AS new(started_at timestamptz, duration_ms bigint, \"trigger\" text,
             instance text, outcome text, total bigint, updated bigint, errors bigint, logs_updated bigint,
             log_bytes bigint)
+        WHERE NOT EXISTS (SELECT 1 FROM sync_cycles
+                          WHERE sync_cycles.started_at = new.started_at AND sync_cycles.instance = new.instance)
         RETURNING id",
     insert_errors: "
         INSERT INTO sync_errors (cycle_id, step_id, step_name, k6_test_name, error)

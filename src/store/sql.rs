@@ -44,7 +44,7 @@ pub(super) struct Sql {
     pub(super) steps_of_runs: &'static str,
     /// (runs as JSON, updated_at): changes those that differ
     pub(super) update_runs: &'static str,
-    /// (cycle as JSON) → id
+    /// (cycle as JSON) → id; no row if the cycle of this instance and moment is there
     pub(super) insert_cycle: &'static str,
     /// (cycle id, errors as JSON)
     pub(super) insert_errors: &'static str,

@@ -101,6 +101,8 @@ pub(super) const SQL: Sql = Sql {
                                  logs_updated, log_bytes)
         SELECT $1 ->> 'started_at', $1 ->> 'duration_ms', $1 ->> 'trigger', $1 ->> 'instance', $1 ->> 'outcome',
                $1 ->> 'total', $1 ->> 'updated', $1 ->> 'errors', $1 ->> 'logs_updated', $1 ->> 'log_bytes'
+        WHERE NOT EXISTS (SELECT 1 FROM sync_cycles
+                          WHERE started_at = $1 ->> 'started_at' AND instance = $1 ->> 'instance')
         RETURNING id",
     insert_errors: "
         INSERT INTO sync_errors (cycle_id, step_id, step_name, k6_test_name, error)

@@ -23,6 +23,10 @@ on_both_databases!(
     lines_that_were_stamped_before_their_neighbours_are_neither_lost_nor_doubled,
     a_log_that_its_node_no_longer_has_is_given_up,
     a_message_with_a_nul_is_stored_without_it,
+    a_line_of_1_mb_is_one_line_and_of_5_mb_the_beginning_is_kept,
+    a_clock_that_steps_back_hides_nothing_that_is_read_in_time,
+    lines_that_a_clock_hid_for_good_leave_a_gap,
+    a_restart_between_the_list_and_the_read_mixes_no_lives,
     a_log_of_300_mb_is_stored_in_bounded_memory,
 );
 
@@ -367,6 +371,122 @@ async fn a_pod_that_is_gone_before_its_last_read_leaves_a_gap(database: Database
         ["shop running -"],
         "the TestRun goes on"
     );
+}
+
+async fn a_line_of_1_mb_is_one_line_and_of_5_mb_the_beginning_is_kept(database: Database) {
+    const MIB: usize = 1024 * 1024;
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    let (long, too_long) = ("x".repeat(MIB), "y".repeat(5 * MIB));
+    log.write_line(BASE, long.as_bytes());
+    log.write_line(BASE + SECOND, too_long.as_bytes());
+    log.write_line(BASE + 2 * SECOND, b"after");
+    end(&cluster, &pod).await;
+    sync(&cluster, &database).await;
+    let stored = database.log(&pod, "k6", 0).await;
+    let kept = &too_long[..4 * MIB];
+    assert!(
+        stored == format!("{long}\n{kept}\nafter\n"),
+        "{} bytes",
+        stored.len()
+    );
+    assert_eq!(gaps(&database).await, ["truncated 1 1"]);
+}
+
+/// The end of a test whose node's clock was set back half a minute before it: a request by time shows nothing of it.
+async fn a_clock_that_steps_back_hides_nothing_that_is_read_in_time(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE + 60 * SECOND, b"before the step");
+    sync(&cluster, &database).await;
+    for second in 30..35 {
+        log.write_line(BASE + second * SECOND, b"hidden, and the same each time");
+        sync(&cluster, &database).await;
+    }
+    assert_eq!(
+        database.log(&pod, "k6", 0).await,
+        "before the step\n",
+        "by time nothing is new"
+    );
+    // One line in the second before the time that was stored last, and the step shows; from then on nothing is hidden.
+    log.write_line(BASE + 59 * SECOND, b"nearly there");
+    log.write_line(BASE + 20 * SECOND, b"another step back");
+    sync(&cluster, &database).await;
+    log.write_line(BASE + 21 * SECOND, b"and on");
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.log(&pod, "k6", 0).await.into_bytes(),
+        log.written(),
+        "nothing waits for the clock to catch up"
+    );
+    log.write_line(BASE + 22 * SECOND, b"the summary");
+    end(&cluster, &pod).await;
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.log(&pod, "k6", 0).await.into_bytes(),
+        log.written()
+    );
+    assert!(gaps(&database).await.is_empty());
+    assert_eq!(
+        database
+            .number("SELECT count(*) FROM log_streams WHERE complete")
+            .await,
+        1
+    );
+}
+
+async fn lines_that_a_clock_hid_for_good_leave_a_gap(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE + 60 * SECOND, b"before the step");
+    sync(&cluster, &database).await;
+    log.write_line(BASE + 30 * SECOND, b"hidden");
+    log.write_line(BASE + 90 * SECOND, b"much later");
+    sync(&cluster, &database).await;
+    let stored = "before the step\nmuch later\n";
+    assert_eq!(database.log(&pod, "k6", 0).await, stored);
+    end(&cluster, &pod).await;
+    sync(&cluster, &database).await;
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(&pod, "k6", 0).await, stored);
+    assert_eq!(gaps(&database).await, ["clock 60 90"]);
+}
+
+/// The log is asked for by name: what answers may already be the next life.
+async fn a_restart_between_the_list_and_the_read_mixes_no_lives(database: Database) {
+    let cluster = Cluster::start().await;
+    cluster.test_run("shop", 1, "started").await;
+    let pod = cluster.restartable_pod("shop", "1").await;
+    let pod = pod.as_str();
+    let log = cluster.log(pod, "k6");
+    let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap();
+    log.write_line(now - 60 * SECOND, b"first life");
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(pod, "k6", 0).await, "first life\n");
+
+    // The kubelet has restarted it, and the list does not show it yet.
+    log.write_line(now - 50 * SECOND, b"its end");
+    log.restart();
+    log.write_line(now - SECOND, b"second life");
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(pod, "k6", 0).await, "first life\n");
+
+    cluster.pod_status(pod, restarted(1)).await;
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(pod, "k6", 0).await, "first life\nits end\n");
+    assert_eq!(database.log(pod, "k6", 1).await, "", "too young");
+    // Nothing restarts in a pod that is over.
+    let mut over = restarted(1);
+    over["phase"] = "Succeeded".into();
+    over["containerStatuses"][0]["state"] = State::Terminated(0, "Completed").json();
+    cluster.pod_status(pod, over).await;
+    cluster.stage("shop", "finished").await;
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(pod, "k6", 1).await, "second life\n");
+    assert!(gaps(&database).await.is_empty());
 }
 
 const BIG: u64 = 300_000_000;

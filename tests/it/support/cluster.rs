@@ -325,6 +325,29 @@ impl Cluster {
         init_containers: &[&str],
         status: Value,
     ) {
+        let pod = self.pod_object(name, test_run, job, containers, init_containers);
+        self.request("POST", &self.pods(), &pod).await;
+        self.pod_status(name, status).await;
+    }
+
+    /// As [`Cluster::pod`], of a runner whose container the kubelet restarts when it fails.
+    pub async fn restartable_pod(&self, test_run: &str, job: &str) -> String {
+        let name = format!("{test_run}-{job}-abcde");
+        let mut pod = self.pod_object(&name, test_run, job, &["k6"], &[]);
+        pod["spec"]["restartPolicy"] = json!("OnFailure");
+        self.request("POST", &self.pods(), &pod).await;
+        self.container_state(&name, State::Running).await;
+        name
+    }
+
+    fn pod_object(
+        &self,
+        name: &str,
+        test_run: &str,
+        job: &str,
+        containers: &[&str],
+        init_containers: &[&str],
+    ) -> Value {
         let mut labels = json!({"app": "k6", "k6_cr": test_run});
         if job.parse::<u32>().is_ok() {
             labels["runner"] = json!("true");
@@ -335,16 +358,14 @@ impl Cluster {
                 .map(|name| json!({"name": name, "image": "k6"}))
                 .collect()
         };
-        let pod = json!({
+        json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "namespace": self.namespace, "labels": labels},
             "spec": {
                 "nodeName": self.node, "restartPolicy": "Never",
                 "containers": specs(containers), "initContainers": specs(init_containers),
             },
-        });
-        self.request("POST", &self.pods(), &pod).await;
-        self.pod_status(name, status).await;
+        })
     }
 
     /// Merges this into a pod's status; the phase follows from its containers if it is not given.
