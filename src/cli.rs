@@ -31,6 +31,8 @@ pub enum Command {
     Job(Job),
     /// Bring the database to the schema of this k6sync and exit
     Migrate(Migrate),
+    /// Let go of TestRuns that are held (capture.hold), whatever is recorded; needs no database
+    Release(Release),
 }
 
 /// `k6sync sync-once`
@@ -51,6 +53,9 @@ pub struct SyncOnce {
     /// Do not migrate the database; fail if it needs to be
     #[arg(long)]
     pub no_migrate: bool,
+    /// Hold TestRuns, by a finalizer, until their logs are recorded [default: capture.hold]
+    #[arg(long)]
+    pub hold: bool,
 }
 
 /// `k6sync loop`
@@ -65,6 +70,9 @@ pub struct Loop {
     /// Do not migrate the database; fail if it needs to be
     #[arg(long)]
     pub no_migrate: bool,
+    /// Hold TestRuns, by a finalizer, until their logs are recorded [default: capture.hold]
+    #[arg(long)]
+    pub hold: bool,
 }
 
 /// `k6sync job`
@@ -119,6 +127,17 @@ pub struct Migrate {
     /// Settings that commands share.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `k6sync release`
+#[derive(Debug, Args)]
+pub struct Release {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// TestRuns to let go [default: all that are held]
+    #[arg(value_name = "TESTRUN")]
+    pub names: Vec<String>,
 }
 
 /// Settings that commands share.

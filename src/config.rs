@@ -34,6 +34,10 @@ pub struct Config {
     pub cycle_deadline: Duration,
     /// Logs read at a time.
     pub capture_concurrency: usize,
+    /// Whether TestRuns are held until their logs are recorded.
+    pub capture_hold: bool,
+    /// A TestRun is held no longer than this after its deletion was asked for.
+    pub capture_hold_timeout: Duration,
     /// Name of the control ConfigMap.
     pub control_config_map: String,
     /// Its namespace; `None`: the kubeconfig's or the pod's own.
@@ -163,6 +167,8 @@ struct KubernetesFile {
 #[serde(rename_all = "camelCase", default, expecting = "keys with values")]
 struct CaptureFile {
     concurrency: Option<usize>,
+    hold: Option<bool>,
+    hold_timeout: Option<SignedDuration>,
 }
 
 const KEYS: &[&str] = &[
@@ -187,6 +193,8 @@ const KEYS: &[&str] = &[
     "kubernetes.cycleDeadline",
     "capture",
     "capture.concurrency",
+    "capture.hold",
+    "capture.holdTimeout",
 ];
 
 const DEFAULT_DATABASE_URL: &str = "sqlite://k6sync.db";
@@ -199,6 +207,7 @@ const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CYCLE_DEADLINE: Duration = Duration::from_secs(120);
 const DEFAULT_CAPTURE_CONCURRENCY: usize = 32;
 const MAX_CAPTURE_CONCURRENCY: usize = 1_000;
+const DEFAULT_HOLD_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Reads the environment; tests give their own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -276,6 +285,12 @@ impl Config {
                 DEFAULT_CYCLE_DEADLINE,
             )?,
             capture_concurrency: concurrency,
+            capture_hold: file.capture.hold.unwrap_or(false),
+            capture_hold_timeout: positive(
+                "capture.holdTimeout",
+                file.capture.hold_timeout,
+                DEFAULT_HOLD_TIMEOUT,
+            )?,
             control_config_map: file
                 .control
                 .config_map

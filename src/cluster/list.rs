@@ -58,6 +58,9 @@ pub(super) struct Metadata {
     pub(super) uid: String,
     pub(super) creation_timestamp: Timestamp,
     pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) resource_version: Option<String>,
+    pub(super) finalizers: Option<Vec<String>>,
+    pub(super) deletion_timestamp: Option<Timestamp>,
 }
 
 /// What to list.
@@ -168,6 +171,15 @@ struct Page<'a> {
 struct PageMetadata {
     #[serde(rename = "continue")]
     next_page: Option<String>,
+}
+
+/// One object.
+pub(super) fn decode_object<Raw: DeserializeOwned, T>(
+    body: &[u8],
+    convert: impl Fn(Raw) -> Result<T, String>,
+) -> Result<T, String> {
+    let object: &RawValue = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    decode(object).and_then(convert)
 }
 
 /// The problem names the field, such as `status.stage: invalid type: integer `5`, expected a string`.

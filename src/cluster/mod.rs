@@ -6,6 +6,7 @@
 mod call;
 mod config_maps;
 mod error;
+mod holds;
 mod lease;
 mod list;
 mod logs;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 pub use self::call::Call;
 pub use self::config_maps::{ConfigMap, ConfigMapChange};
 pub use self::error::ClusterError;
+pub use self::holds::{FINALIZER, Hold};
 pub use self::lease::{Lease, LeaseSpec};
 pub use self::list::{Listed, Malformed};
 pub use self::logs::{LogOptions, LogStream};

@@ -6,7 +6,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::list::{Listed, Metadata, Resource};
+use url::form_urlencoded::byte_serialize;
+
+use super::call::Call;
+use super::holds::FINALIZER;
+use super::list::{Listed, Metadata, Resource, decode_object};
+use super::request::Send;
 use super::{Cluster, ClusterError, Namespaces};
 
 /// The API group of TestRuns.
@@ -17,6 +22,8 @@ pub const VERSION: &str = "v1alpha1";
 pub const KIND: &str = "TestRun";
 /// The resource.
 pub const PLURAL: &str = "testruns";
+
+const PREFIX: &str = "/apis/k6.io/v1alpha1";
 
 /// A TestRun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +44,19 @@ pub struct TestRun {
     pub stage: Stage,
     /// Condition `CloudTestRunAborted` (FACT 20).
     pub cloud_aborted: bool,
+    /// `metadata.resourceVersion`
+    pub resource_version: String,
+    /// `metadata.finalizers`, in their order
+    pub finalizers: Vec<String>,
+    /// `metadata.deletionTimestamp`: when its deletion was asked for.
+    pub deletion_timestamp: Option<Timestamp>,
+}
+
+impl TestRun {
+    /// Whether it bears our finalizer.
+    pub fn is_held(&self) -> bool {
+        self.finalizers.iter().any(|name| name == FINALIZER)
+    }
 }
 
 /// How far k6-operator is with a TestRun (FACT 16).
@@ -106,12 +126,39 @@ impl Cluster {
     ) -> Result<Listed<TestRun>, ClusterError> {
         let resource = Resource {
             group: GROUP,
-            prefix: "/apis/k6.io/v1alpha1",
+            prefix: PREFIX,
             plural: PLURAL,
             label_selector: None,
         };
         self.list(&resource, namespaces, test_run).await
     }
+
+    /// One TestRun as it is now.
+    pub(super) async fn test_run(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<TestRun, ClusterError> {
+        let call = Call {
+            verb: "get",
+            group: GROUP,
+            resource: PLURAL,
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+        };
+        let body = self.send(&call, Send::get(&path(namespace, name))).await?;
+        decode_object(&body, test_run).map_err(|problem| ClusterError::Malformed {
+            call: Box::new(call),
+            problem,
+        })
+    }
+}
+
+/// Where a TestRun is; the names may come from a database row that anybody wrote.
+pub(super) fn path(namespace: &str, name: &str) -> String {
+    let [namespace, name] =
+        [namespace, name].map(|name| byte_serialize(name.as_bytes()).collect::<String>());
+    format!("{PREFIX}/namespaces/{namespace}/{PLURAL}/{name}")
 }
 
 #[derive(Deserialize)]
@@ -152,6 +199,9 @@ fn test_run(raw: Raw) -> Result<TestRun, String> {
         labels: raw.metadata.labels.unwrap_or_default(),
         parallelism: raw.spec.parallelism,
         stage: Stage::from(raw.status.stage.unwrap_or_default()),
+        resource_version: raw.metadata.resource_version.unwrap_or_default(),
+        finalizers: raw.metadata.finalizers.unwrap_or_default(),
+        deletion_timestamp: raw.metadata.deletion_timestamp,
         cloud_aborted: conditions
             .iter()
             .any(|condition| condition.kind == "CloudTestRunAborted" && condition.status == "True"),

@@ -2,6 +2,7 @@
 
 mod job;
 mod migrate;
+mod release;
 mod run_loop;
 mod sync_once;
 
@@ -29,6 +30,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Loop(args) => &args.common,
         Command::Job(args) => &args.common,
         Command::Migrate(args) => &args.common,
+        Command::Release(args) => &args.common,
     };
     let environment = config::process_environment;
     telemetry::start(
@@ -40,6 +42,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Loop(args) => run_loop::run(args).await,
         Command::Job(args) => job::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Release(args) => release::run(args).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,10 +91,7 @@ fn control_map(config: &Config, cluster: &Cluster) -> ControlMap {
 /// How cycles are to be run.
 fn settings(config: &Config, cluster: &Cluster, trigger: &'static str, dry_run: bool) -> Settings {
     let own = cluster.default_namespace();
-    let namespaces = config
-        .namespaces
-        .clone()
-        .unwrap_or_else(|| Namespaces::Only(vec![own.to_owned()]));
+    let namespaces = namespaces(config, cluster);
     let default_namespace = match &namespaces {
         Namespaces::Only(names) if names.len() == 1 => names[0].clone(),
         _ => own.to_owned(),
@@ -103,10 +103,18 @@ fn settings(config: &Config, cluster: &Cluster, trigger: &'static str, dry_run: 
         missing_after: config.missing_after,
         deadline: config.cycle_deadline,
         concurrency: config.capture_concurrency,
+        hold: config.capture_hold,
+        hold_timeout: config.capture_hold_timeout,
         dry_run,
         trigger,
         instance: config.instance.clone(),
     }
+}
+
+/// The namespaces that are set, or our own.
+fn namespaces(config: &Config, cluster: &Cluster) -> Namespaces {
+    let own = || Namespaces::Only(vec![cluster.default_namespace().to_owned()]);
+    config.namespaces.clone().unwrap_or_else(own)
 }
 
 /// What another try could mend is 1, what only a person can is 2.

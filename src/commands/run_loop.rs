@@ -37,7 +37,8 @@ type CycleEnd = Result<Result<Report, RunError>, JoinError>;
 
 pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    let config = super::load(&args.common)?;
+    let mut config = super::load(&args.common)?;
+    config.capture_hold |= args.hold;
     let listen = args.listen.unwrap_or(config.listen);
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; choose another address by --listen")
@@ -182,6 +183,7 @@ impl SyncLoop {
         let mut is_leader = false;
         let mut schedule = Schedule::new(control.interval);
         let mut running: Option<(Instant, Cycle)> = None;
+        let mut releasing: Option<(Instant, JoinHandle<()>)> = None;
         self.announce(&control);
         loop {
             let now = Instant::now();
@@ -190,6 +192,13 @@ impl SyncLoop {
             if running.is_none() && is_active && next <= now {
                 schedule.started(now);
                 running = Some((now, self.start_cycle()));
+            }
+            let is_due = match &releasing {
+                Some((started, task)) => task.is_finished() && now >= *started + HEARTBEAT,
+                None => true,
+            };
+            if running.is_none() && is_leader && !control.enabled && is_due {
+                releasing = Some((now, self.release_all()));
             }
             let wake = match &running {
                 Some((started, _)) => {
@@ -217,6 +226,8 @@ impl SyncLoop {
                 Ok(()) = self.control.changed() => {
                     let new = self.control.borrow_and_update().clone();
                     schedule.set_interval(new.interval);
+                    // What is switched off now lets go at once.
+                    releasing = None;
                     let is_restarted = new.restarted_at != control.restarted_at;
                     if is_restarted || (new.enabled && !control.enabled) {
                         schedule.restart();
@@ -242,6 +253,18 @@ impl SyncLoop {
         let store = Arc::clone(&self.store);
         // A task of its own: a panic in it is its own end, not the loop's.
         tokio::spawn(async move { cycle::run(&cluster, &store, &settings).await })
+    }
+
+    /// Sync is off, so that no TestRun is to be held.
+    fn release_all(&self) -> JoinHandle<()> {
+        let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+        let store = Arc::clone(&self.store);
+        tokio::spawn(async move {
+            let cluster = cluster.until(Instant::now() + settings.deadline);
+            if let Err(error) = cycle::hold::release_all(&cluster, &store, &settings).await {
+                tracing::warn!(%error, "cannot let go of the TestRuns that are held; the next tick tries again");
+            }
+        })
     }
 
     fn cycle_ended(&self, ended: CycleEnd, took: Duration, schedule: &mut Schedule) {

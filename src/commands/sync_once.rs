@@ -9,10 +9,14 @@ use crate::config::Config;
 use crate::cycle::{self, Report, RunError};
 
 pub(super) async fn run(args: &SyncOnce) -> anyhow::Result<()> {
-    let config = super::load(&args.common)?;
+    let mut config = super::load(&args.common)?;
+    config.capture_hold |= args.hold;
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
     if !args.force && !is_enabled(&config, &cluster).await? {
         tracing::info!("K6 steps sync is disabled");
+        if config.capture_hold && !args.dry_run {
+            release_all(&config, &cluster, args.no_migrate).await?;
+        }
         return print(&Report::disabled(), args.output);
     }
     let store = super::open_store(&config, args.no_migrate, args.dry_run).await?;
@@ -25,6 +29,16 @@ pub(super) async fn run(args: &SyncOnce) -> anyhow::Result<()> {
         Err(RunError::Cluster(error)) => Err(error.into()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Nothing is read any more, so that nothing is to be held.
+async fn release_all(config: &Config, cluster: &Cluster, no_migrate: bool) -> anyhow::Result<()> {
+    let store = super::open_store(config, no_migrate, false).await?;
+    let settings = super::settings(config, cluster, "sync-once", false);
+    let released = cycle::hold::release_all(cluster, &store, &settings).await;
+    store.close().await;
+    released.context("cannot let go of the TestRuns that are held")?;
+    Ok(())
 }
 
 /// What people have set at runtime.

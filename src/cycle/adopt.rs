@@ -85,6 +85,9 @@ mod tests {
             parallelism: None,
             stage: Stage::New,
             cloud_aborted: false,
+            resource_version: String::new(),
+            finalizers: Vec::new(),
+            deletion_timestamp: None,
         }
     }
 
@@ -107,6 +110,7 @@ mod tests {
             k6_test_name: "awaited".to_owned(),
             created_at: "2026-11-23T04:39:43Z".parse().unwrap(),
             version: 0,
+            held: false,
             record: StepRecord::default(),
         };
         for (discovery, expected) in [

@@ -6,6 +6,7 @@
 pub mod adopt;
 pub mod capture;
 pub mod cursor;
+pub mod hold;
 pub mod k6_log;
 pub mod plan;
 pub mod report;
@@ -47,6 +48,10 @@ pub struct Settings {
     pub deadline: Duration,
     /// Logs read at a time.
     pub concurrency: usize,
+    /// Whether TestRuns are held until their logs are recorded.
+    pub hold: bool,
+    /// No TestRun is held longer than this after its deletion was asked for.
+    pub hold_timeout: Duration,
     /// Reads everything, writes nothing.
     pub dry_run: bool,
     /// `sync-once` or `loop`, for the record.
@@ -62,6 +67,16 @@ impl Settings {
     /// No cycle takes longer, whatever the API server and the database do.
     pub fn longest(&self) -> Duration {
         self.deadline + TIME_TO_STORE + TIME_TO_RECORD
+    }
+
+    fn scope(&self) -> StepScope<'_> {
+        StepScope {
+            namespaces: match &self.namespaces {
+                Namespaces::All => None,
+                Namespaces::Only(names) => Some(names),
+            },
+            default_namespace: &self.default_namespace,
+        }
     }
 }
 
@@ -147,19 +162,12 @@ async fn reconcile(
 ) -> Result<Report, RunError> {
     let deadline = begun.instant + settings.deadline;
     let cluster = &cluster.until(deadline);
-    let scope = StepScope {
-        namespaces: match &settings.namespaces {
-            Namespaces::All => None,
-            Namespaces::Only(names) => Some(names),
-        },
-        default_namespace: &settings.default_namespace,
-    };
     // TestRuns before steps: a dashboard that inserts its step before it creates the TestRun is never overtaken.
     let mut test_runs = Listed::default();
     if settings.discovery != Discovery::Off {
         test_runs = cluster.test_runs(&settings.namespaces).await?;
     }
-    let (mut steps, bad_steps) = store.active_steps(&scope).await?;
+    let (mut steps, bad_steps) = store.active_steps(&settings.scope()).await?;
     if settings.discovery == Discovery::Off && !steps.is_empty() {
         test_runs = cluster.test_runs(&settings.namespaces).await?;
     }
@@ -192,6 +200,12 @@ async fn reconcile(
         &sight(&test_runs, &pods, &claimed, &streams, settings, now),
     );
 
+    let by_uid: HashMap<&str, &TestRun> = test_runs
+        .items
+        .iter()
+        .map(|test_run| (test_run.uid.as_str(), test_run))
+        .collect();
+    failures.extend(hold::put(cluster, store, settings, &plans, &by_uid).await?);
     let streams = note_streams(store, &plans, &step_ids, streams).await?;
     let captured = capture_logs(cluster, store, settings, &plans, &streams, deadline, now).await;
     for plan in &mut plans {
@@ -207,15 +221,14 @@ async fn reconcile(
         .commit_steps(&updates, &looked_at, begun.at, verdict::roll_up)
         .await?;
 
+    let (not_freed, held) =
+        hold::take_off(cluster, store, settings, &plans, &by_uid, &claimed, now).await?;
+
     failures.extend(step_failures(&plans, &captured));
-    Ok(report(
-        settings,
-        begun,
-        &plans,
-        &captured,
-        updated.len(),
-        failures,
-    ))
+    failures.extend(not_freed);
+    let mut report = report(settings, begun, &plans, &captured, updated.len(), failures);
+    report.details.held = held;
+    Ok(report)
 }
 
 /// The time by the API server's clock, which stamps the objects; ours, which may be wrong, only fills in the part of a

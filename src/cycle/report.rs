@@ -44,6 +44,8 @@ pub struct Details {
     pub lines: u64,
     /// Gaps marked, by cause.
     pub gaps: BTreeMap<GapCause, u64>,
+    /// Steps whose TestRuns are held.
+    pub held: usize,
 }
 
 /// How a cycle ended.

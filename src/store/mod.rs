@@ -13,7 +13,7 @@ mod text;
 mod time;
 mod url;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -26,8 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::error::StoreError;
 use self::model::{
-    Append, Appended, BadStep, CycleRecord, NewStep, RunRecord, Step, StepSummary, StepUpdate,
-    Stream, StreamFacts, StreamPosition,
+    Append, Appended, BadStep, CycleRecord, HeldStep, NewStep, RunRecord, Step, StepSummary,
+    StepUpdate, Stream, StreamFacts, StreamPosition,
 };
 use self::sql::Sql;
 pub use self::text::sql_text;
@@ -333,6 +333,54 @@ impl Store {
         })
     }
 
+    /// The steps of `scope` whose TestRuns bear our finalizer, or may.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn held_steps(&self, scope: &StepScope<'_>) -> Result<Vec<HeldStep>, StoreError> {
+        let namespaces = scope.namespaces.map(|names| json(&names));
+        let rows = rows!(
+            self,
+            "read the held steps",
+            held_steps,
+            &namespaces,
+            scope.default_namespace
+        )?;
+        rows_of(rows).map_err(|error| self.failed("read the held steps", &error))
+    }
+
+    /// Notes that the TestRuns of these steps bear our finalizer, or are free of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn set_held(&self, step_ids: &[i64], held: bool) -> Result<(), StoreError> {
+        if step_ids.is_empty() || self.dry_run {
+            return Ok(());
+        }
+        let step_ids = json(&step_ids);
+        transaction!(self, "note which TestRuns are held", tx => {
+            sqlx::query(self.sql.set_held).bind(&step_ids).bind(held).execute(&mut *tx).await?;
+        })
+    }
+
+    /// Those of these steps with logs that are not complete.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn with_open_logs(&self, step_ids: &[i64]) -> Result<HashSet<i64>, StoreError> {
+        if step_ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let step_ids = json(&step_ids);
+        let rows = rows!(
+            self,
+            "find logs that are not complete",
+            open_logs,
+            &step_ids
+        )?;
+        Ok(rows.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
     /// The text of the last `chunks` chunks of a stream.
     ///
     /// # Errors
@@ -569,6 +617,7 @@ fn adopted(step: &NewStep, id: i64, test_run_id: i64) -> Step {
         k6_test_name: step.k6_test_name.clone(),
         created_at: step.created_at,
         version: 0,
+        held: false,
         record: model::StepRecord {
             k6_uid: Some(step.k6_uid.clone()),
             ..model::StepRecord::default()

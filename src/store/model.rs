@@ -157,9 +157,24 @@ pub struct Step {
     pub created_at: Timestamp,
     /// Optimistic lock: counts the updates of this row.
     pub version: i64,
+    /// The TestRun bears our finalizer, or may.
+    pub held: bool,
     /// What a sync may change.
     #[serde(flatten)]
     pub record: StepRecord,
+}
+
+/// A step whose TestRun bears our finalizer, or may.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct HeldStep {
+    /// `id`.
+    pub id: i64,
+    /// `namespace`.
+    pub namespace: String,
+    /// `k6_test_name`.
+    pub k6_test_name: String,
+    /// `k6_uid`.
+    pub k6_uid: Option<String>,
 }
 
 /// What a sync says of a step.

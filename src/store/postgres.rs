@@ -11,11 +11,12 @@ pub(super) const SQL: Sql = Sql {
     active_steps: "
         SELECT row_to_json(step)::text FROM (
             SELECT id, test_run_id, name, coalesce(nullif(namespace, ''), $2) AS namespace, k6_test_name, created_at,
-                   version, k6_uid, parallelism, stage, status, reason, message, started_at, finished_at
+                   version, held, k6_uid, parallelism, stage, status, reason, message, started_at, finished_at
             FROM test_run_steps
             WHERE id = ANY (ARRAY(
                 SELECT id FROM test_run_steps WHERE status IN ('pending', 'initializing', 'running', 'finishing')
                 UNION SELECT step_id FROM log_streams WHERE NOT complete
+                UNION SELECT id FROM test_run_steps WHERE held
             )) AND ($1::json IS NULL
                    OR coalesce(nullif(namespace, ''), $2) = ANY (ARRAY(SELECT json_array_elements_text($1::json))))
             ORDER BY id
@@ -57,6 +58,19 @@ pub(super) const SQL: Sql = Sql {
         WHERE log_streams.state <> 'terminated'",
     advance_stream: sql::ADVANCE_STREAM,
     insert_chunk: sql::INSERT_CHUNK,
+    held_steps: "
+        SELECT json_build_object('id', id, 'namespace', coalesce(nullif(namespace, ''), $2),
+            'k6_test_name', k6_test_name, 'k6_uid', k6_uid)::text
+        FROM test_run_steps
+        WHERE held AND ($1::json IS NULL
+              OR coalesce(nullif(namespace, ''), $2) = ANY (ARRAY(SELECT json_array_elements_text($1::json))))
+        ORDER BY id",
+    set_held: "
+        UPDATE test_run_steps SET held = $2
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
+    open_logs: "
+        SELECT DISTINCT step_id::text FROM log_streams
+        WHERE NOT complete AND step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
     insert_gap: "
         INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at)
         VALUES ($1, $2, $3, $4, $5::timestamptz)",

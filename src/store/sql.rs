@@ -30,6 +30,12 @@ pub(super) struct Sql {
     pub(super) advance_stream: &'static str,
     /// (stream id, first_ts, last_ts, lines, body)
     pub(super) insert_chunk: &'static str,
+    /// (namespaces as JSON or null for all, default namespace) → [`super::model::HeldStep`]
+    pub(super) held_steps: &'static str,
+    /// (step ids as JSON, held)
+    pub(super) set_held: &'static str,
+    /// (step ids as JSON) → ids of those with logs that are not complete
+    pub(super) open_logs: &'static str,
     /// (stream id, after_ts, before_ts, cause, noticed_at)
     pub(super) insert_gap: &'static str,
     /// (stream id, how many) → bodies of the last chunks, last first

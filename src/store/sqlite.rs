@@ -27,12 +27,13 @@ pub(super) const SQL: Sql = Sql {
     active_steps: "
         SELECT json_object('id', id, 'test_run_id', test_run_id, 'name', name,
             'namespace', coalesce(nullif(namespace, ''), $2), 'k6_test_name', k6_test_name, 'created_at', created_at,
-            'version', version, 'k6_uid', k6_uid, 'parallelism', parallelism, 'stage', stage, 'status', status,
+            'version', version, 'held', json(iif(held, 'true', 'false')), 'k6_uid', k6_uid, 'parallelism', parallelism, 'stage', stage, 'status', status,
             'reason', reason, 'message', message, 'started_at', started_at, 'finished_at', finished_at)
         FROM test_run_steps
         WHERE id IN (
             SELECT id FROM test_run_steps WHERE status IN ('pending', 'initializing', 'running', 'finishing')
             UNION SELECT step_id FROM log_streams WHERE NOT complete
+            UNION SELECT id FROM test_run_steps WHERE held
         ) AND ($1 IS NULL OR coalesce(nullif(namespace, ''), $2) IN (SELECT value FROM json_each($1)))
         ORDER BY id",
     claimed: "
@@ -67,6 +68,17 @@ pub(super) const SQL: Sql = Sql {
         WHERE log_streams.state <> 'terminated'",
     advance_stream: sql::ADVANCE_STREAM,
     insert_chunk: sql::INSERT_CHUNK,
+    held_steps: "
+        SELECT json_object('id', id, 'namespace', coalesce(nullif(namespace, ''), $2), 'k6_test_name', k6_test_name,
+            'k6_uid', k6_uid)
+        FROM test_run_steps
+        WHERE held AND ($1 IS NULL OR coalesce(nullif(namespace, ''), $2) IN (SELECT value FROM json_each($1)))
+        ORDER BY id",
+    set_held: "
+        UPDATE test_run_steps SET held = $2 WHERE id IN (SELECT value FROM json_each($1))",
+    open_logs: "
+        SELECT DISTINCT CAST(step_id AS TEXT) FROM log_streams
+        WHERE NOT complete AND step_id IN (SELECT value FROM json_each($1))",
     insert_gap: "
         INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at) VALUES ($1, $2, $3, $4, $5)",
     last_chunks: sql::LAST_CHUNKS,

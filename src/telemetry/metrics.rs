@@ -47,6 +47,7 @@ pub struct Metrics {
     log_bytes: Counter,
     log_lines: Counter,
     log_gaps: Family<Labels1, Counter>,
+    holds: Gauge,
     errors: Family<Labels1, Counter>,
     last_success: Gauge<f64, AtomicU64>,
     leader: Gauge,
@@ -66,6 +67,7 @@ impl Metrics {
             log_bytes: Counter::default(),
             log_lines: Counter::default(),
             log_gaps: Family::default(),
+            holds: Gauge::default(),
             errors: Family::default(),
             last_success: Gauge::default(),
             leader: Gauge::default(),
@@ -105,6 +107,11 @@ impl Metrics {
             "log_gaps",
             "Places where lines may be missing, by cause",
             metrics.log_gaps.clone(),
+        );
+        registry.register(
+            "holds",
+            "TestRuns that the last cycle left with the finalizer k6sync.dev/capture",
+            metrics.holds.clone(),
         );
         registry.register(
             "errors",
@@ -175,6 +182,8 @@ impl Metrics {
                 .get_or_create(&[("cause", cause.as_str())])
                 .inc_by(*count);
         }
+        self.holds
+            .set(i64::try_from(report.details.held).unwrap_or(i64::MAX));
         self.errors
             .get_or_create(&[("kind", "step")])
             .inc_by(report.errors as u64);

@@ -49,6 +49,7 @@ const METRICS: &[&str] = &[
     "k6sync_log_bytes_total",
     "k6sync_log_lines_total",
     "k6sync_log_gaps_total",
+    "k6sync_holds",
     "k6sync_errors_total",
     "k6sync_kubernetes_requests_total",
     "k6sync_last_success_timestamp_seconds",
@@ -179,6 +180,7 @@ fn renderings() -> Option<Vec<Rendering>> {
         ][..],
         &["organizer", "monitoring", "all-namespaces"],
         &["cronjob", "postgres", "all-namespaces"],
+        &["cronjob", "hold"],
     ] {
         renderings.push(Rendering {
             name: format!("base with {}", components.join(", ")),
@@ -739,6 +741,14 @@ fn one_line_moves_everything_to_another_namespace() {
 fn the_deployment_of_each_overlay_is_as_meant() {
     let plain = ["loop", "--config", CONFIG_PATH];
     let all = ["loop", "--config", CONFIG_PATH, "--all-namespaces"];
+    let hold = ["loop", "--config", CONFIG_PATH, "--hold"];
+    let hold_all = [
+        "loop",
+        "--config",
+        CONFIG_PATH,
+        "--all-namespaces",
+        "--hold",
+    ];
     let mut seen = 0;
     for rendering in renderings().unwrap_or_default() {
         let name = rendering.name.as_str();
@@ -750,12 +760,16 @@ fn the_deployment_of_each_overlay_is_as_meant() {
             "overlays/all-namespaces" | "base with organizer, monitoring, all-namespaces" => {
                 (&all[..], 1, "Recreate", "sqlite")
             }
+            "overlays/hold" => (&hold[..], 1, "Recreate", "sqlite"),
+            "overlays/hold-all-namespaces" => (&hold_all[..], 1, "Recreate", "sqlite"),
             "overlays/postgres" => (&plain[..], 1, "RollingUpdate", "postgres"),
             "overlays/ha" => (&plain[..], 2, "RollingUpdate", "postgres"),
             "base with postgres, ha, all-namespaces, organizer, monitoring" => {
                 (&all[..], 2, "RollingUpdate", "postgres")
             }
-            "overlays/cronjob" | "base with cronjob, postgres, all-namespaces" => {
+            "overlays/cronjob"
+            | "base with cronjob, postgres, all-namespaces"
+            | "base with cronjob, hold" => {
                 assert_eq!(rendering.of_kind("Deployment").count(), 0, "{name}");
                 check_cron_job(&rendering);
                 seen += 1;
@@ -790,7 +804,7 @@ fn the_deployment_of_each_overlay_is_as_meant() {
             .any(|variable| variable["name"] == "K6_SYNC_API_KEY");
         assert_eq!(has_key, name.contains("organizer"), "{name}");
     }
-    assert!(seen >= 11 || !has_kubectl("the overlays are not compared"));
+    assert!(seen >= 14 || !has_kubectl("the overlays are not compared"));
 }
 
 fn check_cron_job(rendering: &Rendering) {
@@ -921,7 +935,14 @@ fn roles_grant_what_the_tables_say() {
     ]);
     for rendering in renderings().unwrap_or_default() {
         let name = &rendering.name;
-        assert_eq!(rendering.of_kind("Role").count(), 1, "{name}");
+        let holds = name.contains("hold") && !name.contains("hold-all");
+        let roles = rendering.of_kind("Role").count();
+        assert_eq!(roles, 1 + usize::from(holds), "{name}");
+        let hold =
+            BTreeSet::from(["get", "patch"].map(|verb| grant(["k6.io", "testruns", "", verb])));
+        if holds {
+            assert_eq!(grants(rendering.find("Role", "k6sync-hold").unwrap()), hold);
+        }
         assert_eq!(
             grants(rendering.find("Role", "k6sync").unwrap()),
             expected_grants(),
@@ -936,6 +957,10 @@ fn roles_grant_what_the_tables_say() {
         if name.contains("all-namespaces") {
             expected.insert("k6sync-all-namespaces", in_all_namespaces.clone());
             bound.push("k6sync-all-namespaces");
+        }
+        if name.contains("hold-all-namespaces") {
+            expected.insert("k6sync-hold-all-namespaces", hold);
+            bound.push("k6sync-hold-all-namespaces");
         }
         if name.contains("organizer") {
             expected.insert("k6sync-organizer", organizer.clone());

@@ -34,6 +34,7 @@ fn step(id: i64, k6_test_name: &str) -> Step {
         k6_test_name: k6_test_name.to_owned(),
         created_at: ago(5),
         version: 0,
+        held: false,
         record: StepRecord::default(),
     }
 }
@@ -56,6 +57,9 @@ fn test_run(name: &str, uid: &str, stage: &str) -> TestRun {
         parallelism: Some(1),
         stage: Stage::from(stage.to_owned()),
         cloud_aborted: false,
+        resource_version: String::new(),
+        finalizers: Vec::new(),
+        deletion_timestamp: None,
     }
 }
 

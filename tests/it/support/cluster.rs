@@ -286,6 +286,25 @@ impl Cluster {
             .await
     }
 
+    /// The TestRun as it is; `None`: there is none.
+    pub async fn find_test_run(&self, name: &str) -> Option<Value> {
+        let path = format!("{}/{name}", self.test_runs());
+        match self
+            .try_request("GET", &path, "application/json", &Value::Null)
+            .await
+        {
+            Ok(test_run) => Some(test_run),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(error) => panic!("GET {path}: {error}"),
+        }
+    }
+
+    /// Merges this into a TestRun.
+    pub async fn patch_test_run(&self, name: &str, patch: &Value) -> Value {
+        self.patch(&format!("{}/{name}", self.test_runs()), patch)
+            .await
+    }
+
     /// Deletes a TestRun, but not its pods: that is the garbage collector's job.
     pub async fn delete_test_run(&self, name: &str) {
         let path = format!("{}/{name}", self.test_runs());
@@ -388,6 +407,20 @@ impl Cluster {
     pub async fn delete_pod(&self, name: &str) {
         let path = format!("{}/{name}", self.pods());
         self.request("DELETE", &path, &at_once()).await;
+    }
+
+    /// Deletes those of these pods that are there still: a real API server without controllers leaves them.
+    pub async fn collect_garbage(&self, pods: &[String]) {
+        for name in pods {
+            let path = format!("{}/{name}", self.pods());
+            let deleted = self
+                .try_request("DELETE", &path, "application/json", &at_once())
+                .await;
+            match deleted {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                deleted => drop(deleted.unwrap()),
+            }
+        }
     }
 
     /// Makes or replaces the control ConfigMap.
