@@ -31,6 +31,8 @@ pub enum Command {
     Job(Job),
     /// Bring the database to the schema of this k6sync and exit
     Migrate(Migrate),
+    /// Read the logs of pods that are there again and compare them with the record
+    Verify(Verify),
     /// Let go of TestRuns that are held (capture.hold), whatever is recorded; needs no database
     Release(Release),
 }
@@ -127,6 +129,20 @@ pub struct Migrate {
     /// Settings that commands share.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `k6sync verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// The test run, by id, external_id or name [default: all whose pods are there]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Form of the result on standard output
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
 }
 
 /// `k6sync release`

@@ -15,4 +15,5 @@ pub mod schedule;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod verify;
 mod yaml;

@@ -5,6 +5,7 @@ mod migrate;
 mod release;
 mod run_loop;
 mod sync_once;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Job(args) => &args.common,
         Command::Migrate(args) => &args.common,
         Command::Release(args) => &args.common,
+        Command::Verify(args) => &args.common,
     };
     let environment = config::process_environment;
     telemetry::start(
@@ -43,6 +45,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Job(args) => job::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Release(args) => release::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -171,6 +171,7 @@ pub struct Splitter {
     /// The answer is the whole log, and not only what was written since a time.
     whole: bool,
     until: Option<i64>,
+    chunk_bytes: usize,
     phase: Phase,
     halt: Option<Halt>,
     /// The beginning of a line whose end has not arrived yet.
@@ -220,6 +221,14 @@ impl Splitter {
         Self { until: ts, ..self }
     }
 
+    /// The same, but each line is a chunk.
+    pub fn by_line(self) -> Self {
+        Self {
+            chunk_bytes: 1,
+            ..self
+        }
+    }
+
     fn new(cursor: Option<Cursor>, whole: bool) -> Self {
         let phase = match cursor {
             Some(_) => Phase::Seeking { at_cursor: 0 },
@@ -229,6 +238,7 @@ impl Splitter {
             cursor,
             whole,
             until: None,
+            chunk_bytes: CHUNK_BYTES,
             phase,
             halt: None,
             unfinished: Vec::new(),
@@ -259,13 +269,18 @@ impl Splitter {
                     self.unfinished = whole;
                 }
             }
-            if self.new.body.len() >= CHUNK_BYTES {
+            if self.new.body.len() >= self.chunk_bytes {
                 return self.take();
             }
         }
         self.collect(input);
         *input = &[];
         None
+    }
+
+    /// The beginning of a line whose end has not arrived yet.
+    pub fn unterminated(&self) -> &[u8] {
+        &self.unfinished
     }
 
     /// Nothing that may still come would be taken.

@@ -26,8 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::error::StoreError;
 use self::model::{
-    Append, Appended, BadStep, CycleRecord, HeldStep, NewStep, RunRecord, Step, StepSummary,
-    StepUpdate, Stream, StreamFacts, StreamPosition,
+    Append, Appended, BadStep, ChunksBefore, CycleRecord, Gap, HeldStep, NewStep, Recorded,
+    RunRecord, Step, StepSummary, StepUpdate, Stream, StreamFacts, StreamPosition,
 };
 use self::sql::Sql;
 pub use self::text::sql_text;
@@ -379,6 +379,75 @@ impl Store {
             &step_ids
         )?;
         Ok(rows.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// The runs with this id, external_id or name.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn find_runs(&self, run: &str) -> Result<Vec<i64>, StoreError> {
+        let rows = rows!(self, "find the run", find_runs, run)?;
+        Ok(rows.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// How many streams the steps of these runs have.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn count_streams(&self, run_ids: &[i64]) -> Result<usize, StoreError> {
+        let run_ids = json(&run_ids);
+        let rows = rows!(self, "count the log streams", count_streams, &run_ids)?;
+        Ok(rows
+            .first()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0))
+    }
+
+    /// The streams of these pods, of all runs or of these.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn recorded(
+        &self,
+        pod_uids: &[&str],
+        run_ids: Option<&[i64]>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let (pod_uids, run_ids) = (json(&pod_uids), run_ids.map(|ids| json(&ids)));
+        let rows = rows!(self, "read the log streams", recorded, &pod_uids, &run_ids)?;
+        rows_of(rows).map_err(|error| self.failed("read the log streams", &error))
+    }
+
+    /// The gaps of a stream.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn gaps(&self, stream_id: i64) -> Result<Vec<Gap>, StoreError> {
+        let rows = rows!(self, "read the gaps of a log", gaps, stream_id)?;
+        rows_of(rows).map_err(|error| self.failed("read the gaps of a log", &error))
+    }
+
+    /// The chunks at a stream's beginning that end before this time.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn chunks_before(&self, stream_id: i64, ts: i64) -> Result<ChunksBefore, StoreError> {
+        let rows = rows!(self, "read a log", chunks_before, stream_id, ts)?;
+        let sums: Vec<ChunksBefore> =
+            rows_of(rows).map_err(|error| self.failed("read a log", &error))?;
+        Ok(sums.into_iter().next().unwrap_or_default())
+    }
+
+    /// The text of `count` chunks of a stream from number `seq` on, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn chunks(
+        &self,
+        stream_id: i64,
+        seq: i64,
+        count: i64,
+    ) -> Result<Vec<String>, StoreError> {
+        rows!(self, "read a log", chunks, stream_id, seq, count)
     }
 
     /// The text of the last `chunks` chunks of a stream.

@@ -326,6 +326,31 @@ pub struct Stream {
     pub complete: bool,
 }
 
+/// A stream with what it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Recorded {
+    /// The step's name.
+    pub step: String,
+    /// The id of the test run.
+    pub run: i64,
+    /// The stream.
+    #[serde(flatten)]
+    pub stream: Stream,
+}
+
+/// Chunks at the beginning of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct ChunksBefore {
+    /// Time of the stream's first line; `None`: nothing is stored.
+    pub first_ts: Option<i64>,
+    /// How many.
+    pub chunks: i64,
+    /// Their lines.
+    pub lines: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// A row of `log_chunks`, but for its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
@@ -340,7 +365,7 @@ pub struct Chunk {
 }
 
 /// A row of `log_gaps`, but for its time of notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Gap {
     /// Time of the last line before the gap, nanoseconds since 1970; `None`: nothing was stored. Where a clock stepped
     /// back, times between are earlier.

@@ -74,6 +74,32 @@ pub(super) const SQL: Sql = Sql {
     insert_gap: "
         INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at)
         VALUES ($1, $2, $3, $4, $5::timestamptz)",
+    find_runs: sql::FIND_RUNS,
+    count_streams: "
+        SELECT count(*)::text FROM log_streams JOIN test_run_steps ON test_run_steps.id = step_id
+        WHERE test_run_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
+    recorded: "
+        SELECT row_to_json(recorded)::text FROM (
+            SELECT test_run_steps.name AS step, test_run_id AS run, s.id, step_id, pod_name, pod_uid, container, role,
+                   restart_count, state, exit_code, s.reason, s.started_at, s.finished_at, cursor_ts, cursor_seen,
+                   cursor_stepped, lines, gaps, complete
+            FROM log_streams s JOIN test_run_steps ON test_run_steps.id = step_id
+            WHERE pod_uid = ANY (ARRAY(SELECT json_array_elements_text($1::json)))
+              AND ($2::json IS NULL
+                   OR test_run_id = ANY (ARRAY(SELECT json_array_elements_text($2::json)::bigint)))
+            ORDER BY test_run_id, position, step_id, length(pod_name), pod_name, container, restart_count
+        ) recorded",
+    gaps: "
+        SELECT json_build_object('after_ts', after_ts, 'before_ts', before_ts, 'cause', cause)::text
+        FROM log_gaps WHERE stream_id = $1",
+    chunks_before: "
+        SELECT json_build_object('first_ts', (SELECT first_ts FROM log_chunks WHERE stream_id = $1 AND seq = 0),
+            'chunks', count(*), 'lines', coalesce(sum(lines), 0),
+            'bytes', coalesce(sum(octet_length(body)), 0))::text
+        FROM log_chunks WHERE stream_id = $1
+          AND seq < coalesce((SELECT min(seq) FROM log_chunks WHERE stream_id = $1 AND last_ts >= $2),
+                             (SELECT max(seq) + 1 FROM log_chunks WHERE stream_id = $1))",
+    chunks: sql::CHUNKS,
     last_chunks: sql::LAST_CHUNKS,
     lock_runs: "
         SELECT id FROM test_runs WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))

@@ -38,6 +38,19 @@ pub(super) struct Sql {
     pub(super) open_logs: &'static str,
     /// (stream id, after_ts, before_ts, cause, noticed_at)
     pub(super) insert_gap: &'static str,
+    /// (id, external_id or name) → ids of runs as text
+    pub(super) find_runs: &'static str,
+    /// (run ids as JSON) → number of their streams as text
+    pub(super) count_streams: &'static str,
+    /// (pod uids as JSON, run ids as JSON or null for all) → [`super::model::Recorded`]
+    pub(super) recorded: &'static str,
+    /// (stream id) → [`super::model::Gap`]
+    pub(super) gaps: &'static str,
+    /// (stream id, time): the chunks up to the last that ends before that time →
+    /// [`super::model::ChunksBefore`]
+    pub(super) chunks_before: &'static str,
+    /// (stream id, seq, how many) → bodies of that many chunks from there on
+    pub(super) chunks: &'static str,
     /// (stream id, how many) → bodies of the last chunks, last first
     pub(super) last_chunks: &'static str,
     /// (run ids as JSON): waits until this transaction alone may change these runs' steps
@@ -71,5 +84,9 @@ pub(super) const ADVANCE_STREAM: &str = "
 pub(super) const INSERT_CHUNK: &str = "
     INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
     VALUES ($1, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = $1), $2, $3, $4, $5)";
+pub(super) const FIND_RUNS: &str = "
+    SELECT CAST(id AS TEXT) FROM test_runs WHERE CAST(id AS TEXT) = $1 OR external_id = $1 OR name = $1 ORDER BY id";
+pub(super) const CHUNKS: &str =
+    "SELECT body FROM log_chunks WHERE stream_id = $1 AND seq >= $2 AND seq < $2 + $3 ORDER BY seq";
 pub(super) const LAST_CHUNKS: &str =
     "SELECT body FROM log_chunks WHERE stream_id = $1 ORDER BY seq DESC LIMIT $2";

@@ -81,6 +81,32 @@ pub(super) const SQL: Sql = Sql {
         WHERE NOT complete AND step_id IN (SELECT value FROM json_each($1))",
     insert_gap: "
         INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at) VALUES ($1, $2, $3, $4, $5)",
+    find_runs: sql::FIND_RUNS,
+    count_streams: "
+        SELECT CAST(count(*) AS TEXT) FROM log_streams JOIN test_run_steps ON test_run_steps.id = step_id
+        WHERE test_run_id IN (SELECT value FROM json_each($1))",
+    recorded: "
+        SELECT json_object('step', test_run_steps.name, 'run', test_run_id, 'id', s.id, 'step_id', step_id,
+            'pod_name', pod_name, 'pod_uid', pod_uid, 'container', container, 'role', role,
+            'restart_count', restart_count, 'state', state, 'exit_code', exit_code, 'reason', s.reason,
+            'started_at', s.started_at, 'finished_at', s.finished_at, 'cursor_ts', cursor_ts,
+            'cursor_seen', cursor_seen, 'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')),
+            'lines', lines, 'gaps', gaps, 'complete', json(iif(complete, 'true', 'false')))
+        FROM log_streams s JOIN test_run_steps ON test_run_steps.id = step_id
+        WHERE pod_uid IN (SELECT value FROM json_each($1))
+          AND ($2 IS NULL OR test_run_id IN (SELECT value FROM json_each($2)))
+        ORDER BY test_run_id, position, step_id, length(pod_name), pod_name, container, restart_count",
+    gaps: "
+        SELECT json_object('after_ts', after_ts, 'before_ts', before_ts, 'cause', cause)
+        FROM log_gaps WHERE stream_id = $1",
+    chunks_before: "
+        SELECT json_object('first_ts', (SELECT first_ts FROM log_chunks WHERE stream_id = $1 AND seq = 0),
+            'chunks', count(*), 'lines', coalesce(sum(lines), 0),
+            'bytes', coalesce(sum(length(CAST(body AS BLOB))), 0))
+        FROM log_chunks WHERE stream_id = $1
+          AND seq < coalesce((SELECT min(seq) FROM log_chunks WHERE stream_id = $1 AND last_ts >= $2),
+                             (SELECT max(seq) + 1 FROM log_chunks WHERE stream_id = $1))",
+    chunks: sql::CHUNKS,
     last_chunks: sql::LAST_CHUNKS,
     // BEGIN IMMEDIATE is the lock.
     lock_runs: "SELECT id FROM test_runs WHERE id IN (SELECT value FROM json_each($1))",

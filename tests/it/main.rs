@@ -32,3 +32,4 @@ mod recording;
 mod steps;
 mod sync_loop;
 mod together;
+mod verify;

@@ -1,0 +1,238 @@
+//! `k6sync verify`: logs against their record.
+
+use serde_json::{Value, json};
+
+use crate::on_both_databases;
+use crate::support::cluster::{State, write_lines};
+use crate::support::program::Run;
+use crate::support::{Cluster, Database, Program};
+
+on_both_databases!(
+    what_was_recorded_is_equal,
+    odd_lines_are_equal_as_they_are_recorded,
+    what_was_written_since_the_last_sync_is_behind,
+    what_is_changed_in_the_record_differs,
+    lines_of_a_gap_are_covered,
+    a_log_that_was_rotated_is_compared_from_where_it_begins,
+    lives_are_compared_each_with_its_own_log,
+    a_run_is_found_by_id_external_id_and_name,
+    nothing_is_written,
+);
+
+/// 2026-11-23T04:39:50Z
+const BASE: i64 = 1_795_408_790_000_000_000;
+const SECOND: i64 = 1_000_000_000;
+
+async fn sync(cluster: &Cluster, database: &Database) {
+    let report = Program::sync_once(cluster, database, &[]).report().await;
+    assert_eq!(report["errors"], 0, "{report}");
+}
+
+async fn verify(cluster: &Cluster, database: &Database, args: &[&str]) -> Run {
+    Program::new(&["verify", "--database-url", database.url()])
+        .kubeconfig(cluster.kubeconfig())
+        .args(args)
+        .run()
+        .await
+}
+
+/// The exit code and the containers of the JSON answer.
+async fn verified(cluster: &Cluster, database: &Database) -> (i32, Vec<Value>) {
+    let run = verify(cluster, database, &["-o", "json"]).await;
+    let answer: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"));
+    let outcome = if run.code == 0 { "equal" } else { "differs" };
+    assert_eq!(answer["outcome"], outcome, "{answer}");
+    (run.code, answer["containers"].as_array().unwrap().clone())
+}
+
+async fn end(cluster: &Cluster, pod: &str) {
+    cluster
+        .container_state(pod, State::Terminated(0, "Completed"))
+        .await;
+    cluster.stage("shop", "finished").await;
+}
+
+/// One runner with these many lines, ended or not, and synced.
+async fn recorded(database: &Database, lines: i64, ended: bool) -> (Cluster, String) {
+    let cluster = Cluster::start().await;
+    let pod = cluster.running("shop", 1).await.remove(0);
+    write_lines(&cluster.log(&pod, "k6"), 0..lines);
+    if ended {
+        end(&cluster, &pod).await;
+    }
+    sync(&cluster, database).await;
+    (cluster, pod)
+}
+
+async fn what_was_recorded_is_equal(database: Database) {
+    let cluster = Cluster::start().await;
+    cluster.moment("t3").await;
+    sync(&cluster, &database).await;
+    let (code, containers) = verified(&cluster, &database).await;
+    assert_eq!((code, containers.len()), (0, 11));
+    for container in &containers {
+        assert_eq!(container["verdict"], "equal", "{container}");
+        assert_eq!(container["lines"], container["equal"], "{container}");
+    }
+    let stored = database.number("SELECT sum(bytes) FROM log_streams").await;
+    let bytes = containers.iter().map(|c| c["bytes"].as_i64().unwrap());
+    assert_eq!(bytes.sum::<i64>(), stored);
+    let text = verify(&cluster, &database, &[]).await;
+    assert!(
+        text.stdout.ends_with("all 11 containers are as recorded\n"),
+        "{text:?}"
+    );
+}
+
+async fn odd_lines_are_equal_as_they_are_recorded(database: Database) {
+    let (cluster, pod) = recorded(&database, 3, false).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE + 60 * SECOND, b"nul\0byte \xff\xfe bad utf8");
+    log.write_line(BASE + 61 * SECOND, b"");
+    log.write_line(BASE + 61 * SECOND, b"");
+    log.write_line(BASE + 62 * SECOND, "x".repeat(1_000_000).as_bytes());
+    log.write_line(BASE + 62 * SECOND, "y".repeat(40_000).as_bytes());
+    log.write_unterminated(BASE + 63 * SECOND, b"no newline at the end");
+    end(&cluster, &pod).await;
+    sync(&cluster, &database).await;
+    let (code, containers) = verified(&cluster, &database).await;
+    assert_eq!((code, &containers[0]["equal"]), (0, &9.into()));
+}
+
+async fn what_was_written_since_the_last_sync_is_behind(database: Database) {
+    let (cluster, pod) = recorded(&database, 10, false).await;
+    write_lines(&cluster.log(&pod, "k6"), 10..14);
+    let (code, containers) = verified(&cluster, &database).await;
+    assert_eq!(code, 0);
+    assert_eq!(containers[0]["verdict"], "behind");
+    assert_eq!(
+        (&containers[0]["equal"], &containers[0]["behind"]),
+        (&10.into(), &4.into())
+    );
+}
+
+async fn what_is_changed_in_the_record_differs(database: Database) {
+    let (cluster, _) = recorded(&database, 10, true).await;
+    let body = database.texts("SELECT body FROM log_chunks").await.concat();
+    let line = |number: usize| body.split_inclusive('\n').nth(number).unwrap().to_owned();
+    // (what the record is made to say, missing, extra, first difference)
+    let cases = [
+        (body.replacen(&line(4), "", 1), 1, 0, 5),
+        (body.replacen(&line(4), &line(4).repeat(2), 1), 0, 1, 6),
+        (line(9) + &body, 0, 1, 1),
+        (body.replacen(&line(2), "changed\n", 1), 1, 1, 3),
+    ];
+    for (changed, missing, extra, first) in cases {
+        let lines = changed.lines().count();
+        database
+            .execute(&format!("UPDATE log_chunks SET body = '{changed}'"))
+            .await;
+        database
+            .execute(&format!("UPDATE log_streams SET lines = {lines}"))
+            .await;
+        let (code, containers) = verified(&cluster, &database).await;
+        assert_eq!(code, 1);
+        let container = &containers[0];
+        assert_eq!(
+            (&container["missing"], &container["extra"]),
+            (&missing.into(), &extra.into()),
+            "{container}"
+        );
+        assert_eq!(container["verdict"], "differs");
+        assert_eq!(container["firstDifference"], first, "{container}");
+    }
+    let text = verify(&cluster, &database, &[]).await;
+    for words in [
+        "1 missing, 1 extra, first at line 3",
+        "1 of 1 containers differ",
+    ] {
+        assert!(text.stdout.contains(words), "{text:?}");
+    }
+    assert!(text.stderr.contains("the record is not what the logs say"));
+}
+
+async fn lines_of_a_gap_are_covered(database: Database) {
+    let (cluster, pod) = recorded(&database, 1, false).await;
+    let log = cluster.log(&pod, "k6");
+    log.write_line(BASE + 100 * SECOND, b"before the step");
+    sync(&cluster, &database).await;
+    // The clock steps back, and nobody looks until it has caught up.
+    log.write_line(BASE + 30 * SECOND, b"hidden");
+    log.write_line(BASE + 130 * SECOND, b"much later");
+    sync(&cluster, &database).await;
+    let (code, _) = verified(&cluster, &database).await;
+    assert_eq!(code, 1, "nothing says so yet");
+    end(&cluster, &pod).await;
+    sync(&cluster, &database).await;
+    let (code, containers) = verified(&cluster, &database).await;
+    assert_eq!((code, &containers[0]["verdict"]), (0, &"covered".into()));
+    assert_eq!(containers[0]["covered"], 1);
+}
+
+async fn a_log_that_was_rotated_is_compared_from_where_it_begins(database: Database) {
+    let (cluster, pod) = recorded(&database, 50, false).await;
+    let log = cluster.log(&pod, "k6");
+    log.rotate();
+    write_lines(&log, 50..60);
+    sync(&cluster, &database).await;
+    let (code, containers) = verified(&cluster, &database).await;
+    assert_eq!((code, &containers[0]["verdict"]), (0, &"equal".into()));
+    assert_eq!(
+        (&containers[0]["rotatedAway"], &containers[0]["equal"]),
+        (&50.into(), &10.into())
+    );
+}
+
+async fn lives_are_compared_each_with_its_own_log(database: Database) {
+    let (cluster, pod) = recorded(&database, 5, false).await;
+    let log = cluster.log(&pod, "k6");
+    log.restart();
+    write_lines(&log, 5..12);
+    let status = json!({"containerStatuses": [{
+        "name": "k6", "image": "k6", "imageID": "", "ready": true, "restartCount": 1,
+        "state": State::Running.json(), "lastState": State::Terminated(1, "Error").json(),
+    }]});
+    cluster.pod_status(&pod, status).await;
+    sync(&cluster, &database).await;
+    let (code, containers) = verified(&cluster, &database).await;
+    assert_eq!(code, 0);
+    let lives: Vec<_> = containers
+        .iter()
+        .map(|c| (c["restartCount"].as_i64(), c["equal"].as_i64()))
+        .collect();
+    assert_eq!(lives, [(Some(0), Some(5)), (Some(1), Some(7))]);
+}
+
+async fn a_run_is_found_by_id_external_id_and_name(database: Database) {
+    let (cluster, pod) = recorded(&database, 5, false).await;
+    database
+        .execute("UPDATE test_runs SET external_id = 'dash-7'")
+        .await;
+    for run in ["1", "dash-7", "shop"] {
+        let found = verify(&cluster, &database, &["--run", run]).await;
+        assert_eq!(found.code, 0, "{found:?}");
+        assert!(found.stdout.contains(&format!("{pod}/k6")), "{found:?}");
+    }
+    let unknown = verify(&cluster, &database, &["--run", "shoes"]).await;
+    assert_eq!(unknown.code, 1);
+    assert!(
+        unknown
+            .stderr
+            .contains("no test run has the id, the external_id or the name `shoes`"),
+        "{unknown:?}"
+    );
+    cluster.delete_pod(&pod).await;
+    let gone = verify(&cluster, &database, &["--run", "shop"]).await;
+    assert_eq!(gone.code, 0, "{gone:?}");
+    for words in ["1 containers can't be verified", "there is no container"] {
+        assert!(gone.stdout.contains(words), "{gone:?}");
+    }
+}
+
+async fn nothing_is_written(database: Database) {
+    let (cluster, pod) = recorded(&database, 5, false).await;
+    write_lines(&cluster.log(&pod, "k6"), 5..9);
+    let before = database.dump().await;
+    verify(&cluster, &database, &[]).await;
+    assert_eq!(database.dump().await, before);
+}
