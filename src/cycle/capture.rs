@@ -9,6 +9,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use super::audit::{Audited, audit};
 use super::cursor::{Cursor, Halt, Lines, Rest, Splitter};
 use super::plan::Todo;
 use crate::cluster::{Cluster, ClusterError, LogOptions};
@@ -21,8 +22,9 @@ const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// A log that its node did not give for so long after the container's end is given up.
 const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// When its container has ended, a log of at most so many stored lines is read from its beginning once more: an answer by
-/// time shows no line that a clock stamped too early.
-const REREAD_LINES: i64 = 10_000;
+/// time shows no line that a clock stamped too early. Kubelets keep 10 MiB of a log (FACT 4), which is fewer lines; only
+/// where they were told to keep more is a log too long to be sure that one cycle can read it again.
+const REREAD_LINES: i64 = 250_000;
 /// A log is asked for so often before the rest is left to the next cycle.
 const MOST_READS: usize = 6;
 
@@ -110,13 +112,7 @@ pub async fn capture(
             previous,
             ended: true,
             until,
-        } => match capture.read_to_end(previous, until).await {
-            Err(Stop::Failed(error)) if capture.is_given_up(&error) => {
-                tracing::warn!(%error, "the log is given up");
-                capture.close(Some(GapCause::Unavailable)).await
-            }
-            outcome => outcome,
-        },
+        } => capture.read_to_end_or_give_up(previous, until).await,
     };
     match outcome {
         Ok(()) | Err(Stop::LostRace | Stop::Later) => {}
@@ -161,8 +157,8 @@ enum Extent {
 /// What one read found, its last lines not yet stored.
 struct Found {
     rest: Rest,
-    /// A hole behind the lines that were stored in time.
-    hidden: Option<Gap>,
+    /// It was the whole log, and the lines up to the cursor are not those that are stored, or that can't be told.
+    is_doubtful: bool,
     /// Lines that were not stored before, but for an unterminated one that was taken.
     is_more: bool,
 }
@@ -180,12 +176,31 @@ impl Capture<'_> {
     async fn read_on(&mut self, previous: bool, until: Option<Timestamp>) -> Result<(), Stop> {
         let found = self.read(Extent::Since, previous, until, None).await?;
         let is_hidden = found.rest.halt == Some(Halt::Hidden);
-        self.append_found(found, None, false).await?;
+        self.append(found.rest.lines, Vec::new(), false).await?;
         if is_hidden {
             let found = self.read(Extent::Whole, previous, until, None).await?;
-            self.append_found(found, None, false).await?;
+            self.append(found.rest.lines, Vec::new(), false).await?;
         }
         Ok(())
+    }
+
+    /// One answer may be wrong: a log is given up when two say that it can't be had.
+    async fn read_to_end_or_give_up(
+        &mut self,
+        previous: bool,
+        until: Option<Timestamp>,
+    ) -> Result<(), Stop> {
+        match self.read_to_end(previous, until).await {
+            Err(Stop::Failed(error)) if self.is_given_up(&error) => {}
+            outcome => return outcome,
+        }
+        match self.read_to_end(previous, until).await {
+            Err(Stop::Failed(error)) if self.is_given_up(&error) => {
+                tracing::warn!(%error, "the log is given up");
+                self.close(Some(GapCause::Unavailable)).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Stores what is new of a log whose container has ended, and closes the record once two reads agree on its end.
@@ -196,9 +211,11 @@ impl Capture<'_> {
         };
         // The unterminated line at the end that the read before found.
         let mut before: Option<Option<Vec<u8>>> = None;
+        let mut is_doubtful = false;
         for _ in 0..MOST_READS {
             let closed = before.as_ref().and_then(Option::as_deref);
             let mut found = self.read(extent, previous, until, closed).await?;
+            is_doubtful |= found.is_doubtful;
             let Rest {
                 is_closed,
                 cursor_missing,
@@ -219,9 +236,14 @@ impl Capture<'_> {
                     before_ts: None,
                     cause: GapCause::Rotated,
                 });
-                return self.append_found(found, gap, true).await;
+                let mut gaps = match is_doubtful {
+                    true => self.hidden(previous).await?,
+                    false => Vec::new(),
+                };
+                gaps.extend(gap);
+                return self.append(found.rest.lines, gaps, true).await;
             }
-            self.append_found(found, None, false).await?;
+            self.append(found.rest.lines, Vec::new(), false).await?;
             if agrees || halt == Some(Halt::TooLate) {
                 break;
             }
@@ -243,7 +265,6 @@ impl Capture<'_> {
         until: Option<Timestamp>,
         closed: Option<&[u8]>,
     ) -> Result<Found, Stop> {
-        let facts = &self.task.stream.facts;
         let cursor = self.position.cursor_ts.map(|ts| Cursor {
             ts,
             seen: self.position.cursor_seen,
@@ -257,14 +278,11 @@ impl Capture<'_> {
             None => (Splitter::whole(cursor), None),
         };
         let mut splitter = splitter.until(until.map(nanoseconds));
-        let options = LogOptions {
-            namespace: &self.task.step.namespace,
-            pod: &facts.pod_name,
-            container: &facts.key.container,
-            previous,
-            since_second,
-        };
-        let mut log = match self.cluster.log(&options).await {
+        let mut log = match self
+            .cluster
+            .log(&self.options(previous, since_second))
+            .await
+        {
             Ok(log) => log,
             Err(error) => return Err(self.no_log(error, previous).await),
         };
@@ -275,19 +293,20 @@ impl Capture<'_> {
                 Ok(None) => break,
                 Err(error) => {
                     // The lines that came whole are good, and the next cycle goes on after them.
-                    self.append(splitter.finish(None).lines, None, false)
+                    self.append(splitter.finish(None).lines, Vec::new(), false)
                         .await?;
                     return Err(error.into());
                 }
             };
             let mut input = &bytes[..];
             while let Some(lines) = splitter.push(&mut input) {
-                self.append(Some(lines), None, false).await?;
+                self.append(Some(lines), Vec::new(), false).await?;
             }
         }
         let mut rest = splitter.finish(closed);
         if let Some(remark) = rest.remark.take() {
-            self.append(rest.lines, None, false).await?;
+            self.append(rest.lines, Vec::new(), false).await?;
+            let facts = &self.task.stream.facts;
             return Err(Stop::Failed(CaptureError::Remark {
                 pod: facts.pod_name.clone(),
                 container: facts.key.container.clone(),
@@ -295,32 +314,36 @@ impl Capture<'_> {
             }));
         }
         let last_lines = rest.lines.as_ref().map_or(0, |lines| lines.count);
-        // A record without gaps whose log has more lines up to the cursor lacks some of them.
-        let is_hidden = since_second.is_none()
-            && self.position.gaps == 0
-            && !rest.cursor_missing
-            && rest.delivered_again > lines_before;
+        let is_as_stored = self.position.gaps == 0 && rest.delivered_again == lines_before;
         Ok(Found {
             is_more: self.position.lines > lines_before || last_lines > i64::from(rest.is_closed),
-            hidden: is_hidden.then(|| {
-                rest.stepped_back.unwrap_or(Gap {
-                    after_ts: None,
-                    before_ts: self.position.cursor_ts,
-                    cause: GapCause::Clock,
-                })
-            }),
+            is_doubtful: since_second.is_none() && cursor.is_some() && !is_as_stored,
             rest,
         })
     }
 
-    async fn append_found(
-        &mut self,
-        found: Found,
-        gap: Option<Gap>,
-        complete: bool,
-    ) -> Result<(), Stop> {
-        self.append(found.rest.lines, found.hidden.or(gap), complete)
-            .await
+    fn options(&self, previous: bool, since_second: Option<i64>) -> LogOptions<'_> {
+        let facts = &self.task.stream.facts;
+        LogOptions {
+            namespace: &self.task.step.namespace,
+            pod: &facts.pod_name,
+            container: &facts.key.container,
+            previous,
+            since_second,
+        }
+    }
+
+    /// Holes among the stored lines: what a clock that stepped back hid when it was new.
+    async fn hidden(&self, previous: bool) -> Result<Vec<Gap>, Stop> {
+        let audited = Audited {
+            stream_id: self.task.stream.id,
+            lines: self.position.lines,
+            complete: false,
+            ended: true,
+        };
+        let log = self.options(previous, None);
+        let (_, unmarked) = audit::<CaptureError>(self.cluster, self.store, &log, audited).await?;
+        Ok(unmarked)
     }
 
     /// The log can't be had at all.
@@ -358,7 +381,7 @@ impl Capture<'_> {
             before_ts: None,
             cause,
         });
-        self.append(None, gap, true).await
+        self.append(None, gap.into_iter().collect(), true).await
     }
 
     fn has_settled(&self) -> bool {
@@ -388,13 +411,13 @@ impl Capture<'_> {
     async fn append(
         &mut self,
         lines: Option<Lines>,
-        gap: Option<Gap>,
+        gaps: Vec<Gap>,
         complete: bool,
     ) -> Result<(), Stop> {
-        if lines.is_none() && gap.is_none() && !complete {
+        if lines.is_none() && gaps.is_empty() && !complete {
             return Ok(());
         }
-        let append = to_append(lines, gap, complete);
+        let append = to_append(lines, gaps, complete);
         let (lines, bytes) = append
             .chunk
             .as_ref()
@@ -434,18 +457,19 @@ impl Capture<'_> {
     }
 }
 
-fn to_append(lines: Option<Lines>, gap: Option<Gap>, complete: bool) -> Append {
+fn to_append(lines: Option<Lines>, mut gaps: Vec<Gap>, complete: bool) -> Append {
     let Some(lines) = lines else {
         return Append {
-            gaps: gap.into_iter().collect(),
+            gaps,
             complete,
             ..Append::default()
         };
     };
     let (body, replaced) = sql_text(lines.body);
     let Cursor { ts, seen, stepped } = lines.cursor;
+    gaps.extend(lines.gaps);
     Append {
-        gaps: gap.into_iter().chain(lines.gaps).collect(),
+        gaps,
         chunk: Some(Chunk {
             first_ts: lines.first_ts,
             last_ts: lines.last_ts,

@@ -4,7 +4,7 @@
 //! stores or waits. The one promise it keeps: every line of the answer that is after the cursor comes out once, in the
 //! order written, and a hole between the cursor and the answer is reported, never passed over.
 
-use super::timestamp::TimestampParser;
+use super::timestamp::{TimestampParser, is_cut_time};
 use crate::store::model::{Gap, GapCause};
 
 /// Lines are collected until a chunk has this many bytes; it is then cut at that line's end.
@@ -148,9 +148,6 @@ pub struct Rest {
     /// Lines of the answer up to the cursor. Of a whole log: more than are stored means that some were hidden when they
     /// were new.
     pub delivered_again: i64,
-    /// Where the times of these lines are earlier than before: from the last line before the first step back to the
-    /// first line that is later again.
-    pub stepped_back: Option<Gap>,
     /// Why the rest of the answer was not taken.
     pub halt: Option<Halt>,
 }
@@ -180,7 +177,6 @@ pub struct Splitter {
     held: Option<Vec<u8>>,
     trail: Option<Trail>,
     delivered_again: i64,
-    stepped_back: Option<Gap>,
     new: NewLines,
     times: TimestampParser,
 }
@@ -246,7 +242,6 @@ impl Splitter {
             // Of a whole log every line is seen again, and counted anew.
             trail: cursor.filter(|_| !whole).map(Trail::at),
             delivered_again: 0,
-            stepped_back: None,
             new: NewLines::default(),
             times: TimestampParser::default(),
         }
@@ -291,7 +286,8 @@ impl Splitter {
     /// The answer is over. An unterminated last line that is `closed` is a line; any other may still grow (FACT 6).
     pub fn finish(mut self, closed: Option<&[u8]>) -> Rest {
         let last = std::mem::take(&mut self.unfinished);
-        let is_remark = last.len() <= REMARK_BYTES && self.times.parse(&last).is_none();
+        let is_remark =
+            last.len() <= REMARK_BYTES && self.times.parse(&last).is_none() && !is_cut_time(&last);
         let is_closed = closed.is_some_and(|closed| closed == last);
         if !last.is_empty() && (is_closed || is_remark) {
             self.line(&last, false);
@@ -312,7 +308,6 @@ impl Splitter {
             cursor_missing,
             remark,
             delivered_again: self.delivered_again,
-            stepped_back: self.stepped_back,
             halt: self.halt,
         }
     }
@@ -406,27 +401,9 @@ impl Splitter {
     /// A stored line goes by.
     fn pass(&mut self, ts: i64) {
         self.delivered_again += 1;
-        if !self.whole {
-            return;
+        if self.whole {
+            self.trail = Some(Trail::after(self.trail, ts));
         }
-        if let Some(trail) = self.trail {
-            if trail.is_stepped_back_by(ts) {
-                let stepped_back = self.stepped_back.get_or_insert(Gap {
-                    after_ts: Some(trail.latest),
-                    before_ts: None,
-                    cause: GapCause::Clock,
-                });
-                stepped_back.before_ts = None;
-            } else if let Some(Gap {
-                before_ts: before_ts @ None,
-                ..
-            }) = &mut self.stepped_back
-                && ts > trail.latest
-            {
-                *before_ts = Some(ts);
-            }
-        }
-        self.trail = Some(Trail::after(self.trail, ts));
     }
 
     fn append(&mut self, ts: i64, text: &[u8], terminated: bool) {

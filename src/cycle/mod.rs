@@ -4,7 +4,9 @@
 //! of cycles may run at once, anywhere, and be killed at any moment.
 
 pub mod adopt;
+pub mod audit;
 pub mod capture;
+pub mod compare;
 pub mod cursor;
 pub mod hold;
 pub mod k6_log;

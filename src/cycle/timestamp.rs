@@ -56,6 +56,20 @@ impl TimestampParser {
     }
 }
 
+/// Whether a time may have been cut off here: an answer that breaks off inside one ends so.
+pub(crate) fn is_cut_time(text: &[u8]) -> bool {
+    const SHAPE: &[u8; SECONDS_LEN] = b"0000-00-00T00:00:00";
+    let has_shape = text.iter().zip(SHAPE).all(|(byte, shape)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == shape,
+    });
+    let rest = text.get(SECONDS_LEN..).unwrap_or_default();
+    has_shape
+        && rest
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b':'))
+}
+
 /// The decimals that begin at `at` as nanoseconds, and where they end.
 fn fraction(line: &[u8], at: usize) -> Option<(i64, usize)> {
     if *line.get(at)? != b'.' {
@@ -155,6 +169,26 @@ mod tests {
             "2026-11-23T04:39:43.5+0200 x",
         ] {
             assert_eq!(parse(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn knows_a_time_that_was_cut_off() {
+        for time in [
+            "2026-11-23T04:39:43.653976953Z",
+            "2026-11-23T06:39:43.653976953+02:00",
+        ] {
+            for end in 0..time.len() {
+                assert!(is_cut_time(&time.as_bytes()[..end]), "{}", &time[..end]);
+            }
+        }
+        for text in [
+            "unable to",
+            "2026: no",
+            "2026-11-23 04",
+            "2026-11-23T04:39:43 x",
+        ] {
+            assert!(!is_cut_time(text.as_bytes()), "{text}");
         }
     }
 

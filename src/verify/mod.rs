@@ -2,24 +2,20 @@
 //!
 //! `k6sync verify` calls [`run`]. It writes nothing, and holds neither a log nor a record in memory.
 
-pub mod compare;
-
 use std::collections::HashMap;
 use std::fmt;
 
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-use self::compare::{Comparison, Counts};
 use crate::cluster::{Cluster, ClusterError, LogOptions, Namespaces, Pod};
-use crate::cycle::cursor::{Lines, Splitter};
-use crate::store::model::{Recorded, StreamState};
-use crate::store::{Store, StoreError, sql_text};
+use crate::cycle::audit::{Audited, audit};
+use crate::cycle::compare::Counts;
+use crate::store::model::{Gap, Recorded, StreamState};
+use crate::store::{Store, StoreError};
 
 /// Logs compared at a time; two windows of lines are held for each.
 const MOST_AT_A_TIME: usize = 8;
-/// Chunks of a record read at a time.
-const CHUNKS: i64 = 8;
 
 /// What was compared, and what it came to. As JSON it is the contract of `verify -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -149,7 +145,21 @@ pub async fn run(
     let mut containers: Vec<(usize, Verified)> = stream::iter(0..readable.len())
         .map(|number| async move {
             let (recorded, pod, previous) = readable[number];
-            let outcome = compare(cluster, store, recorded, pod, previous).await;
+            let facts = &recorded.stream.facts;
+            let log = LogOptions {
+                namespace: &pod.namespace,
+                pod: &facts.pod_name,
+                container: &facts.key.container,
+                previous,
+                since_second: None,
+            };
+            let audited = Audited {
+                stream_id: recorded.stream.id,
+                lines: recorded.stream.position.lines,
+                complete: recorded.stream.complete,
+                ended: recorded.stream.complete,
+            };
+            let outcome = audit(cluster, store, &log, audited).await;
             (number, verified(recorded, outcome))
         })
         .buffer_unordered(concurrency.min(MOST_AT_A_TIME))
@@ -187,10 +197,10 @@ fn previous(recorded: &Recorded, pod: &Pod) -> Option<bool> {
     }
 }
 
-fn verified(recorded: &Recorded, outcome: Result<Counts, VerifyError>) -> Verified {
+fn verified(recorded: &Recorded, outcome: Result<(Counts, Vec<Gap>), VerifyError>) -> Verified {
     let facts = &recorded.stream.facts;
     let (counts, error) = match outcome {
-        Ok(counts) => (counts, None),
+        Ok((counts, _)) => (counts, None),
         Err(error) => (Counts::default(), Some(error.to_string())),
     };
     Verified {
@@ -205,153 +215,6 @@ fn verified(recorded: &Recorded, outcome: Result<Counts, VerifyError>) -> Verifi
         },
         counts,
         error,
-    }
-}
-
-/// The record is read as it was before the log is: what a sync adds meanwhile is of no account.
-async fn compare(
-    cluster: &Cluster,
-    store: &Store,
-    recorded: &Recorded,
-    pod: &Pod,
-    previous: bool,
-) -> Result<Counts, VerifyError> {
-    let stream = &recorded.stream;
-    let gaps = store.gaps(stream.id).await?;
-    let mut log = Log::open(cluster, stream.complete, recorded, pod, previous).await?;
-    let mut record = Record {
-        store,
-        stream_id: stream.id,
-        lines_left: u64::try_from(stream.position.lines).unwrap_or(0),
-        next_seq: 0,
-    };
-    let mut comparison = Comparison::new(gaps, stream.complete);
-    while log.first_ts.is_none() && comparison.wants_log() {
-        log.fill(&mut comparison).await?;
-    }
-    record.skip_before(log.first_ts, &mut comparison).await?;
-    loop {
-        while comparison.wants_record() {
-            record.fill(&mut comparison).await?;
-        }
-        while comparison.wants_log() {
-            log.fill(&mut comparison).await?;
-        }
-        if comparison.advance() {
-            return Ok(comparison.finish());
-        }
-    }
-}
-
-/// A record, chunk by chunk.
-struct Record<'a> {
-    store: &'a Store,
-    stream_id: i64,
-    /// As the stream's row said.
-    lines_left: u64,
-    next_seq: i64,
-}
-
-impl Record<'_> {
-    /// Passes over chunks that are all older than the log's first line: the kubelet's file begins after them.
-    async fn skip_before(
-        &mut self,
-        first_ts: Option<i64>,
-        comparison: &mut Comparison,
-    ) -> Result<(), StoreError> {
-        let Some(first_ts) = first_ts else {
-            return Ok(());
-        };
-        let before = self.store.chunks_before(self.stream_id, first_ts).await?;
-        if before.first_ts.is_some_and(|recorded| recorded < first_ts) {
-            comparison.begins_later();
-        }
-        comparison.skip_record(before.lines, before.bytes);
-        self.lines_left = self.lines_left.saturating_sub(before.lines);
-        self.next_seq = before.chunks;
-        Ok(())
-    }
-
-    async fn fill(&mut self, comparison: &mut Comparison) -> Result<(), StoreError> {
-        let bodies = self
-            .store
-            .chunks(self.stream_id, self.next_seq, CHUNKS)
-            .await?;
-        if bodies.is_empty() || self.lines_left == 0 {
-            comparison.end_record();
-        }
-        self.next_seq += CHUNKS;
-        for line in bodies.iter().flat_map(|body| body.split_inclusive('\n')) {
-            if self.lines_left == 0 {
-                break;
-            }
-            self.lines_left -= 1;
-            comparison.push_record(line);
-        }
-        Ok(())
-    }
-}
-
-/// A log, as it comes in.
-struct Log {
-    stream: crate::cluster::LogStream,
-    splitter: Option<Splitter>,
-    /// An unterminated last line is a line.
-    ended: bool,
-    first_ts: Option<i64>,
-}
-
-impl Log {
-    async fn open(
-        cluster: &Cluster,
-        ended: bool,
-        recorded: &Recorded,
-        pod: &Pod,
-        previous: bool,
-    ) -> Result<Self, ClusterError> {
-        let facts = &recorded.stream.facts;
-        let options = LogOptions {
-            namespace: &pod.namespace,
-            pod: &facts.pod_name,
-            container: &facts.key.container,
-            previous,
-            since_second: None,
-        };
-        Ok(Self {
-            stream: cluster.log(&options).await?,
-            splitter: Some(Splitter::whole(None).by_line()),
-            ended,
-            first_ts: None,
-        })
-    }
-
-    async fn fill(&mut self, comparison: &mut Comparison) -> Result<(), ClusterError> {
-        let Some(mut splitter) = self.splitter.take() else {
-            return Ok(());
-        };
-        match self.stream.next().await? {
-            Some(bytes) => {
-                let mut input = &bytes[..];
-                while let Some(line) = splitter.push(&mut input) {
-                    self.push(comparison, line);
-                }
-                self.splitter = Some(splitter);
-            }
-            None => {
-                let last = splitter.unterminated().to_vec();
-                let rest = splitter.finish(self.ended.then_some(&last[..]));
-                if let Some(line) = rest.lines {
-                    self.push(comparison, line);
-                }
-                comparison.end_log();
-            }
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, comparison: &mut Comparison, line: Lines) {
-        self.first_ts.get_or_insert(line.first_ts);
-        comparison.push_log(line.first_ts, &sql_text(line.body).0);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A container's log, line by line, against what is recorded of it. Pure, and in bounded memory however long both are.
 //!
+//! The cycle asks it, before it closes a record, for lines that a clock hid; `verify` asks it for everything.
 //! Both sides are fed in their order; lines are held as hashes, in two windows. Where the windows differ, the nearest
 //! place where they agree again says which lines are missing and which are extra.
 
@@ -64,6 +65,10 @@ pub struct Comparison {
     /// Nothing has agreed yet, and the record may begin before the log does.
     beginning: bool,
     passed: u64,
+    /// Time of the last line of the log that is in the record.
+    agreed_ts: Option<i64>,
+    /// Holes that no gap tells of, and how many lines had agreed before each.
+    unmarked: Vec<(u64, Gap)>,
     counts: Counts,
 }
 
@@ -86,6 +91,8 @@ impl Comparison {
             log_over: false,
             beginning: false,
             passed: 0,
+            agreed_ts: None,
+            unmarked: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -145,6 +152,7 @@ impl Comparison {
                 if *record != log.hash {
                     break;
                 }
+                self.agreed_ts = Some(log.ts);
                 self.record.pop_front();
                 self.log.pop_front();
                 self.counts.equal += 1;
@@ -161,9 +169,10 @@ impl Comparison {
         }
     }
 
-    /// What the comparison came to.
-    pub fn finish(self) -> Counts {
-        self.counts
+    /// What the comparison came to, and where lines are missing that no gap tells of: only the clock can have hidden them.
+    pub fn finish(self) -> (Counts, Vec<Gap>) {
+        let unmarked = self.unmarked.into_iter().map(|(_, gap)| gap).collect();
+        (self.counts, unmarked)
     }
 
     /// Both windows are full or at their ends, and their first lines differ, or one has none.
@@ -184,18 +193,28 @@ impl Comparison {
         self.passed += extra as u64;
         // What comes after all that is recorded was written since, if anything may come.
         let is_new = self.record.is_empty() && self.record_over && !self.complete;
-        for _ in 0..missing {
-            let Some(line) = self.log.pop_front() else {
-                break;
-            };
-            if self.is_covered(line.ts) {
+        let hole = Gap {
+            after_ts: self.agreed_ts,
+            before_ts: self.log.get(missing).map(|line| line.ts),
+            cause: GapCause::Clock,
+        };
+        for line in self.log.drain(..missing).collect::<Vec<_>>() {
+            if self.is_covered(line.ts, hole) {
                 self.counts.covered += 1;
             } else if is_new {
                 self.counts.behind += 1;
             } else {
                 self.counts.missing += 1;
                 self.note_difference();
+                self.note_hole(hole);
             }
+        }
+    }
+
+    fn note_hole(&mut self, hole: Gap) {
+        match self.unmarked.last_mut() {
+            Some((agreed, gap)) if *agreed == self.counts.equal => gap.before_ts = hole.before_ts,
+            _ => self.unmarked.push((self.counts.equal, hole)),
         }
     }
 
@@ -240,13 +259,15 @@ impl Comparison {
         record.zip(log).all(|(record, log)| *record == log.hash)
     }
 
-    fn is_covered(&self, ts: i64) -> bool {
-        self.gaps.iter().any(|gap| {
-            let (after, before) = (gap.after_ts, gap.before_ts);
-            let is_before = before.is_none_or(|before| ts <= before.max(after.unwrap_or(before)));
-            // The lines in a gap that a clock made are earlier than those around it.
-            let is_after = gap.cause == GapCause::Clock || after.is_none_or(|after| ts >= after);
-            is_before && is_after
+    /// Whether a gap tells that the line with this time, which is in the `hole`, is missing.
+    fn is_covered(&self, ts: i64, hole: Gap) -> bool {
+        self.gaps.iter().any(|gap| match gap.cause {
+            // Between two lines, whose times say nothing of those between them.
+            GapCause::Clock => gap.after_ts == hole.after_ts || gap.before_ts == hole.before_ts,
+            _ => {
+                gap.after_ts.is_none_or(|after| after <= ts)
+                    && gap.before_ts.is_none_or(|before| ts <= before)
+            }
         })
     }
 }
@@ -285,7 +306,7 @@ mod tests {
                     None => comparison.end_log(),
                 }
             } else if comparison.advance() {
-                return comparison.finish();
+                return comparison.finish().0;
             }
         }
     }
@@ -335,6 +356,34 @@ mod tests {
             ),
             (150, 50, 10, 0)
         );
+    }
+
+    #[test]
+    fn holes_lie_between_lines_that_agree_whatever_their_times() {
+        let times = [0, 10, 20, 5, 30, 40, 6, 7, 50];
+        let holes = |gaps: &[Gap]| {
+            let mut comparison = Comparison::new(gaps.to_vec(), true);
+            for (number, ts) in times.iter().enumerate() {
+                comparison.push_log(*ts, &format!("line {number}\n"));
+            }
+            for number in [0, 1, 2, 4, 5, 8] {
+                comparison.push_record(&format!("line {number}\n"));
+            }
+            comparison.end_log();
+            comparison.end_record();
+            assert!(comparison.advance());
+            comparison.finish()
+        };
+        let hole = |after, before| Gap {
+            cause: GapCause::Clock,
+            ..gap(after, before)
+        };
+        let (counts, unmarked) = holes(&[]);
+        assert_eq!(counts.missing, 3);
+        assert_eq!(unmarked, [hole(20, 30), hole(40, 50)]);
+        let (counts, unmarked) = holes(&unmarked[..1]);
+        assert_eq!((counts.covered, counts.missing), (1, 2));
+        assert_eq!(unmarked, [hole(40, 50)]);
     }
 
     #[test]

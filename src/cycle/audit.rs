@@ -1,0 +1,156 @@
+//! Reads a container's log from its beginning and compares it with its record, in bounded memory.
+//!
+//! A record is audited before it is closed, if there is a reason to doubt it; `verify` audits all of them.
+
+use super::compare::{Comparison, Counts};
+use super::cursor::{Lines, Splitter};
+use crate::cluster::{Cluster, ClusterError, LogOptions, LogStream};
+use crate::store::model::Gap;
+use crate::store::{Store, StoreError, sql_text};
+
+/// Chunks of a record read at a time.
+const CHUNKS: i64 = 8;
+
+/// What is recorded of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Audited {
+    /// `log_streams.id`
+    pub stream_id: i64,
+    /// Lines stored; what another sync adds meanwhile is of no account.
+    pub lines: i64,
+    /// Nothing will be added: what the log has beyond it is missing.
+    pub complete: bool,
+    /// The container is over: an unterminated last line is a line.
+    pub ended: bool,
+}
+
+/// How log and record compare, and the holes that no gap tells of.
+///
+/// # Errors
+/// Those of reading the log or the record.
+pub async fn audit<E>(
+    cluster: &Cluster,
+    store: &Store,
+    log: &LogOptions<'_>,
+    audited: Audited,
+) -> Result<(Counts, Vec<Gap>), E>
+where
+    E: From<ClusterError> + From<StoreError>,
+{
+    let gaps = store.gaps(audited.stream_id).await?;
+    let mut log = Log {
+        stream: cluster.log(log).await?,
+        splitter: Some(Splitter::whole(None).by_line()),
+        ended: audited.ended,
+        first_ts: None,
+    };
+    let mut record = Record {
+        store,
+        stream_id: audited.stream_id,
+        lines_left: u64::try_from(audited.lines).unwrap_or(0),
+        next_seq: 0,
+    };
+    let mut comparison = Comparison::new(gaps, audited.complete);
+    while log.first_ts.is_none() && comparison.wants_log() {
+        log.fill(&mut comparison).await?;
+    }
+    record.skip_before(log.first_ts, &mut comparison).await?;
+    loop {
+        while comparison.wants_record() {
+            record.fill(&mut comparison).await?;
+        }
+        while comparison.wants_log() {
+            log.fill(&mut comparison).await?;
+        }
+        if comparison.advance() {
+            return Ok(comparison.finish());
+        }
+    }
+}
+
+/// A record, chunk by chunk.
+struct Record<'a> {
+    store: &'a Store,
+    stream_id: i64,
+    lines_left: u64,
+    next_seq: i64,
+}
+
+impl Record<'_> {
+    /// Passes over chunks that are all older than the log's first line: the kubelet's file begins after them.
+    async fn skip_before(
+        &mut self,
+        first_ts: Option<i64>,
+        comparison: &mut Comparison,
+    ) -> Result<(), StoreError> {
+        let Some(first_ts) = first_ts else {
+            return Ok(());
+        };
+        let before = self.store.chunks_before(self.stream_id, first_ts).await?;
+        if before.first_ts.is_some_and(|recorded| recorded < first_ts) {
+            comparison.begins_later();
+        }
+        comparison.skip_record(before.lines, before.bytes);
+        self.lines_left = self.lines_left.saturating_sub(before.lines);
+        self.next_seq = before.chunks;
+        Ok(())
+    }
+
+    async fn fill(&mut self, comparison: &mut Comparison) -> Result<(), StoreError> {
+        let bodies = self
+            .store
+            .chunks(self.stream_id, self.next_seq, CHUNKS)
+            .await?;
+        if bodies.is_empty() || self.lines_left == 0 {
+            comparison.end_record();
+        }
+        self.next_seq += CHUNKS;
+        for line in bodies.iter().flat_map(|body| body.split_inclusive('\n')) {
+            if self.lines_left == 0 {
+                break;
+            }
+            self.lines_left -= 1;
+            comparison.push_record(line);
+        }
+        Ok(())
+    }
+}
+
+/// A log, as it comes in.
+struct Log {
+    stream: LogStream,
+    splitter: Option<Splitter>,
+    ended: bool,
+    first_ts: Option<i64>,
+}
+
+impl Log {
+    async fn fill(&mut self, comparison: &mut Comparison) -> Result<(), ClusterError> {
+        let Some(mut splitter) = self.splitter.take() else {
+            return Ok(());
+        };
+        match self.stream.next().await? {
+            Some(bytes) => {
+                let mut input = &bytes[..];
+                while let Some(line) = splitter.push(&mut input) {
+                    self.push(comparison, line);
+                }
+                self.splitter = Some(splitter);
+            }
+            None => {
+                let last = splitter.unterminated().to_vec();
+                let rest = splitter.finish(self.ended.then_some(&last[..]));
+                if let Some(line) = rest.lines {
+                    self.push(comparison, line);
+                }
+                comparison.end_log();
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, comparison: &mut Comparison, line: Lines) {
+        self.first_ts.get_or_insert(line.first_ts);
+        comparison.push_log(line.first_ts, &sql_text(line.body).0);
+    }
+}
