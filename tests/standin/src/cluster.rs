@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
+use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -171,6 +172,18 @@ impl Cluster {
         self.0.style
     }
 
+    // === clock ===
+
+    /// Puts the cluster's clock so far ahead of the real one, or behind: it stamps objects and the `Date` of answers.
+    /// What a node stamps (container states, log lines) is the test's to say.
+    pub fn set_clock_offset(&self, offset: SignedDuration) {
+        self.change(|state| state.clock_offset = offset);
+    }
+
+    pub(crate) fn clock_offset(&self) -> SignedDuration {
+        self.state().clock_offset
+    }
+
     // === requests ===
 
     /// How many requests arrived since the start or the last reset, by kind: `list pods`, `get pods/log`, `patch configmaps`.
@@ -212,6 +225,11 @@ impl Cluster {
     /// Makes the chances of all rules follow from `seed`, from now on.
     pub fn seed_faults(&self, seed: u64) {
         lock(&self.0.faults).seed(seed);
+    }
+
+    /// How many requests have gone wrong since the start, because a rule said so.
+    pub fn faults_injected(&self) -> u64 {
+        lock(&self.0.faults).injected()
     }
 
     pub(crate) fn draw_fault(&self, kind: &str) -> Option<FaultAction> {

@@ -3,7 +3,8 @@
 use std::future::Future;
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
+use jiff::Timestamp;
 
 use crate::cluster::Cluster;
 use crate::faults::{self, FaultAction};
@@ -23,7 +24,7 @@ pub(crate) async fn pass(
         tokio::time::sleep(latency).await;
     }
     let Some(action) = cluster.draw_fault(kind) else {
-        return answer.await;
+        return dated(cluster, answer.await);
     };
     match action {
         FaultAction::Status {
@@ -40,8 +41,21 @@ pub(crate) async fn pass(
             Some((call, name)) => Failure::not_found(call.resource, name).into_response(),
             None => page_not_found(),
         },
-        FaultAction::ResetMidBody { .. } | FaultAction::Stall { .. } | FaultAction::ShortBody => {
-            faults::spoil(answer.await, &action)
+        FaultAction::ResetMidBody { .. }
+        | FaultAction::CleanCut { .. }
+        | FaultAction::Stall { .. }
+        | FaultAction::ShortBody => faults::spoil(answer.await, &action),
+    }
+}
+
+/// Where the cluster's clock is not the real one, the `Date` shows it.
+fn dated(cluster: &Cluster, mut response: Response) -> Response {
+    let offset = cluster.clock_offset();
+    if !offset.is_zero() {
+        let now = (Timestamp::now() + offset).strftime("%a, %d %b %Y %H:%M:%S GMT");
+        if let Ok(date) = HeaderValue::try_from(now.to_string()) {
+            response.headers_mut().insert(header::DATE, date);
         }
     }
+    response
 }

@@ -68,6 +68,11 @@ pub enum FaultAction {
         /// How much of the body arrives.
         after_bytes: u64,
     },
+    /// The body ends early, as if that were its end: what an API server makes of a kubelet that breaks off.
+    CleanCut {
+        /// How much of the body arrives.
+        after_bytes: u64,
+    },
     /// The body pauses.
     Stall {
         /// How much of the body arrives before.
@@ -88,6 +93,7 @@ pub enum FaultAction {
 pub(crate) struct Faults {
     rules: Vec<Fault>,
     random: Random,
+    injected: u64,
 }
 
 impl Faults {
@@ -95,6 +101,7 @@ impl Faults {
         Self {
             rules: Vec::new(),
             random: Random::seeded(0),
+            injected: 0,
         }
     }
 
@@ -104,6 +111,10 @@ impl Faults {
 
     pub(crate) fn add(&mut self, rule: Fault) {
         self.rules.push(rule);
+    }
+
+    pub(crate) fn injected(&self) -> u64 {
+        self.injected
     }
 
     pub(crate) fn clear(&mut self) {
@@ -120,6 +131,7 @@ impl Faults {
             if let Some(times) = &mut rule.times {
                 *times -= 1;
             }
+            self.injected += 1;
             return Some(rule.action.clone());
         }
         None
@@ -145,6 +157,10 @@ pub(crate) fn spoil(response: Response, action: &FaultAction) -> Response {
     let body = match *action {
         FaultAction::ResetMidBody { after_bytes } => {
             Body::from_stream(up_to(data, after_bytes).chain(broken()))
+        }
+        FaultAction::CleanCut { after_bytes } => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Body::from_stream(up_to(data, after_bytes))
         }
         FaultAction::Stall {
             after_bytes,

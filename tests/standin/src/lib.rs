@@ -52,7 +52,7 @@ pub use cluster::Cluster;
 pub use faults::{Fault, FaultAction};
 pub use generate::{Spec, Stage};
 pub use generated::generated_text;
-pub use logs::{KubeletStyle, Log};
+pub use logs::{KubeletStyle, Log, WrittenLine};
 pub use tls::Certificate;
 
 /// How a stand-in is to run.

@@ -41,6 +41,15 @@ struct Part {
     newline: bool,
 }
 
+/// A line that a container wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenLine {
+    /// The time of its first part, nanoseconds since 1970 UTC.
+    pub at: i64,
+    /// The line, with its newline if it has one.
+    pub text: Vec<u8>,
+}
+
 /// What one container life wrote.
 #[derive(Debug, Default)]
 struct Life {
@@ -83,6 +92,24 @@ impl Life {
             let offset = i64::try_from(index).unwrap_or(i64::MAX) * PART_STEP;
             self.push(at + offset, part, newline && index == last);
         }
+    }
+
+    fn lines(&self) -> Vec<WrittenLine> {
+        let mut lines: Vec<WrittenLine> = Vec::new();
+        let mut begins = true;
+        for (index, part) in self.parts.iter().enumerate() {
+            if begins {
+                lines.push(WrittenLine {
+                    at: part.at,
+                    text: Vec::new(),
+                });
+            }
+            if let Some(line) = lines.last_mut() {
+                line.text.extend_from_slice(self.part_text(index));
+            }
+            begins = part.newline;
+        }
+        lines
     }
 
     fn part_text(&self, index: usize) -> &[u8] {
@@ -250,6 +277,11 @@ impl Log {
         let lives = self.lives();
         let before = lives.iter().rev().nth(1);
         before.map(|life| life.text.clone()).unwrap_or_default()
+    }
+
+    /// Every line of every life, in the order written, rotated away or not. Not for generated logs.
+    pub fn lives_written(&self) -> Vec<Vec<WrittenLine>> {
+        self.lives().iter().map(Life::lines).collect()
     }
 
     /// How many generated and written parts this life has: the index of the next line of a growing log.

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::logs::LogStore;
@@ -120,9 +120,17 @@ pub(crate) struct State {
     /// False when the TestRun CRD is not installed (FACT 15).
     pub(crate) crd: bool,
     pub(crate) logs: LogStore,
+    /// How far the cluster's clock is ahead.
+    pub(crate) clock_offset: SignedDuration,
 }
 
 impl State {
+    /// The present time by the cluster's clock as `creationTimestamp` shows it.
+    fn now(&self) -> String {
+        let now = Timestamp::now() + self.clock_offset;
+        now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
     pub(crate) fn new(random: Random) -> Self {
         let collections = RESOURCES.iter().map(|r| (r.plural, Arc::default()));
         Self {
@@ -132,6 +140,7 @@ impl State {
             history: VecDeque::new(),
             snapshots: VecDeque::new(),
             random,
+            clock_offset: SignedDuration::ZERO,
             crd: true,
             logs: LogStore::default(),
         }
@@ -307,7 +316,7 @@ impl State {
                 let value = match &before {
                     Some(before) => before["metadata"][field].clone(),
                     None if field == "uid" => self.random.uid().into(),
-                    None => now().into(),
+                    None => self.now().into(),
                 };
                 metadata.insert(field.to_owned(), value);
             }
@@ -368,7 +377,7 @@ impl State {
         };
         metadata.insert("name".to_owned(), name.clone().into());
         metadata.insert("uid".to_owned(), uid.into());
-        metadata.insert("creationTimestamp".to_owned(), now().into());
+        metadata.insert("creationTimestamp".to_owned(), self.now().into());
         for field in ["resourceVersion", "generation", "deletionTimestamp"] {
             metadata.remove(field);
         }
@@ -461,7 +470,7 @@ impl State {
         if is_deleting(&object) {
             return Ok(Deletion::Held(object));
         }
-        object["metadata"]["deletionTimestamp"] = now().into();
+        object["metadata"]["deletionTimestamp"] = self.now().into();
         object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
         Ok(Deletion::Held(if dry {
             object
@@ -491,11 +500,6 @@ pub(crate) fn list_prefix(resource: &Resource, namespace: Option<&str>) -> Strin
         Some(namespace) if resource.namespaced => format!("{namespace}/"),
         _ => String::new(),
     }
-}
-
-/// The present time as `creationTimestamp` shows it.
-pub(crate) fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The object's metadata, made if it is not there.
