@@ -28,6 +28,7 @@ mod lease;
 mod logs;
 mod manifests;
 mod rbac;
+mod record;
 mod recording;
 mod steps;
 mod sync_loop;

@@ -352,11 +352,25 @@ impl Cluster {
     /// As [`Cluster::pod`], of a runner whose container the kubelet restarts when it fails.
     pub async fn restartable_pod(&self, test_run: &str, job: &str) -> String {
         let name = format!("{test_run}-{job}-abcde");
-        let mut pod = self.pod_object(&name, test_run, job, &["k6"], &[]);
-        pod["spec"]["restartPolicy"] = json!("OnFailure");
-        self.request("POST", &self.pods(), &pod).await;
-        self.container_state(&name, State::Running).await;
+        self.runner(&name, test_run, job, true).await;
         name
+    }
+
+    /// Makes a running runner's pod of this name.
+    pub async fn runner(&self, name: &str, test_run: &str, job: &str, restartable: bool) {
+        let mut pod = self.pod_object(name, test_run, job, &["k6"], &[]);
+        if restartable {
+            pod["spec"]["restartPolicy"] = json!("OnFailure");
+        }
+        self.request("POST", &self.pods(), &pod).await;
+        self.container_state(name, State::Running).await;
+    }
+
+    /// A pod's uid.
+    pub async fn pod_uid(&self, name: &str) -> String {
+        let path = format!("{}/{name}", self.pods());
+        let pod = self.request("GET", &path, &Value::Null).await;
+        pod["metadata"]["uid"].as_str().unwrap().to_owned()
     }
 
     fn pod_object(

@@ -16,8 +16,14 @@ pub struct Database {
 }
 
 enum Kind {
-    Sqlite { _folder: TempDir },
-    Postgres { name: String },
+    Sqlite {
+        _folder: TempDir,
+    },
+    Postgres {
+        name: String,
+    },
+    /// A PostgreSQL database that somebody else cleans up.
+    Foreign,
 }
 
 /// Where the server is that tests may make databases on.
@@ -57,6 +63,29 @@ impl Database {
         }
     }
 
+    /// The database at this URL of a PostgreSQL that goes away with it.
+    pub fn at(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            kind: Kind::Foreign,
+        }
+    }
+
+    /// Makes it empty again.
+    pub async fn drop_tables(&self) {
+        match self.sqlite_file() {
+            Some(file) => {
+                for end in ["", "-wal", "-shm"] {
+                    let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+                }
+            }
+            None => {
+                self.execute("DROP SCHEMA public CASCADE").await;
+                self.execute("CREATE SCHEMA public").await;
+            }
+        }
+    }
+
     /// What `--database-url` wants.
     pub fn url(&self) -> &str {
         &self.url
@@ -69,7 +98,7 @@ impl Database {
 
     /// Whether it is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
-        matches!(self.kind, Kind::Postgres { .. })
+        !matches!(self.kind, Kind::Sqlite { .. })
     }
 
     /// Makes PostgreSQL let nobody in, and throws out who is in; or lets everybody in again.
@@ -98,7 +127,7 @@ impl Database {
                 pool.close().await;
                 rows
             }
-            Kind::Postgres { .. } => {
+            Kind::Postgres { .. } | Kind::Foreign => {
                 let pool = PgPool::connect(&self.url).await.unwrap();
                 let rows = sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap();
                 pool.close().await;
@@ -122,7 +151,7 @@ impl Database {
                 pool.execute(sql).await.unwrap();
                 pool.close().await;
             }
-            Kind::Postgres { .. } => {
+            Kind::Postgres { .. } | Kind::Foreign => {
                 let pool = PgPool::connect(&self.url).await.unwrap();
                 pool.execute(sql).await.unwrap();
                 pool.close().await;
@@ -164,7 +193,7 @@ impl Database {
             Kind::Sqlite { .. } => {
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
             }
-            Kind::Postgres { .. } => {
+            Kind::Postgres { .. } | Kind::Foreign => {
                 "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
             }
         })
@@ -182,7 +211,7 @@ impl Database {
                     );
                     self.texts(&columns).await.join(" || ' ' || ")
                 }
-                Kind::Postgres { .. } => "row_to_json(t)::text".to_owned(),
+                Kind::Postgres { .. } | Kind::Foreign => "row_to_json(t)::text".to_owned(),
             };
             let rows =
                 format!("SELECT '{table}: ' || {row} AS dumped FROM {table} t ORDER BY dumped");

@@ -116,6 +116,28 @@ impl Program {
         self.args(&["--config", path.to_str().unwrap()])
     }
 
+    /// No file that it writes may become longer: what a full disk is like. (`prlimit` is of util-linux.)
+    pub fn limit_file_size(mut self, bytes: u64) -> Self {
+        let command = self.command.as_std();
+        let mut limited = Command::new("prlimit");
+        limited
+            .arg(format!("--fsize={bytes}"))
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear()
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                limited.env(name, value);
+            }
+        }
+        limited.env("PATH", "/usr/bin:/bin");
+        self.command = limited;
+        self
+    }
+
     /// The command, for what is not foreseen here.
     pub fn command(&mut self) -> &mut Command {
         &mut self.command

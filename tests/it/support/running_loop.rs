@@ -201,6 +201,11 @@ impl RunningLoop {
         self.wait_for_metric(name, within, is_enough).await;
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it has ended")
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let name = match signal {

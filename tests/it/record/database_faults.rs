@@ -1,0 +1,274 @@
+//! Databases that go away, lock up, contradict and are full.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor};
+
+use super::seed;
+use super::world::{Rules, World};
+use crate::support::{Cluster, Database};
+
+async fn world(scenario: &'static str, own_seed: u64, database: Database) -> World {
+    let cluster = Cluster::start().await;
+    World::new(
+        scenario,
+        seed(own_seed),
+        cluster,
+        database,
+        Rules::default(),
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_killed() {
+    let mut world = world("connections_killed", 50, Database::postgres().await).await;
+    world.sync().await;
+    let admin = world.database.url().to_owned();
+    let mut killed = 0;
+    for _ in 0..12 {
+        world.live().await;
+        let sync = world.sync();
+        tokio::pin!(sync);
+        loop {
+            tokio::select! {
+                _ = &mut sync => break,
+                () = tokio::time::sleep(Duration::from_millis(15)) => {
+                    let mut connection = PgConnection::connect(&admin).await.unwrap();
+                    killed += connection
+                        .execute(
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                             WHERE datname = current_database() AND application_name = 'k6sync' AND random() < 0.3",
+                        )
+                        .await
+                        .unwrap()
+                        .rows_affected();
+                }
+            }
+        }
+    }
+    assert!(killed > 10, "{killed} connections were killed");
+    let figures = world.finish().await;
+    assert_eq!(figures.gap_rows, 0);
+}
+
+/// Every transaction is serializable, eight syncs collide, and somebody locks rows in the opposite order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_collide() {
+    let mut world = world("transactions_collide", 51, Database::postgres().await).await;
+    world.sync().await;
+    world
+        .database
+        .execute(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable',
+                                        current_database()); END $$",
+        )
+        .await;
+    let url = world.database.url().to_owned();
+    for _ in 0..6 {
+        world.live().await;
+        let collider = tokio::spawn(collide(url.clone()));
+        join_all((0..4).map(|_| world.sync_once())).await;
+        collider.abort();
+        let _ = collider.await;
+    }
+    let figures = world.finish().await;
+    assert_eq!(figures.gap_rows, 0);
+}
+
+/// Touches steps from the last to the first, one by one, in one transaction, again and again.
+async fn collide(url: String) {
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    loop {
+        let _ = connection
+            .execute(
+                "DO $$ DECLARE step bigint; BEGIN
+                     FOR step IN SELECT id FROM test_run_steps ORDER BY id DESC LOOP
+                         UPDATE test_run_steps SET position = position WHERE id = step;
+                         UPDATE log_streams SET role = role WHERE step_id = step;
+                         PERFORM pg_sleep(0.01);
+                     END LOOP;
+                     UPDATE test_runs SET name = name;
+                 END $$",
+            )
+            .await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_is_restarted_in_the_middle_of_a_cycle() {
+    let Some(server) = Server::start() else {
+        println!("not shown: there are no PostgreSQL programs here to start a server with");
+        return;
+    };
+    let database = Database::at(&server.url());
+    let mut world = world("postgresql_restarted", 52, database).await;
+    world.sync().await;
+    for round in 0..8_u64 {
+        world.live().await;
+        let sync = world.sync();
+        let restart = async {
+            tokio::time::sleep(Duration::from_millis(30 + round * 25)).await;
+            let server = server.clone();
+            tokio::task::spawn_blocking(move || server.control(&["-m", "immediate", "restart"]))
+                .await
+                .unwrap();
+        };
+        tokio::join!(sync, restart);
+    }
+    let figures = world.finish().await;
+    assert_eq!(figures.gap_rows, 0);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_is_locked_by_another_writer() {
+    let mut world = world("sqlite_locked", 53, Database::sqlite()).await;
+    world.sync().await;
+    let options: SqliteConnectOptions = world.database.url().parse().unwrap();
+    for _ in 0..2 {
+        world.live().await;
+        let mut other = options.connect().await.unwrap();
+        let lock = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            other.execute("BEGIN IMMEDIATE").await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            other.execute("ROLLBACK").await.unwrap();
+        };
+        let (run, ()) = tokio::join!(world.sync(), lock);
+        assert_eq!(run.code, 0, "{}: {run:?}", world.about());
+        other.close().await.unwrap();
+    }
+    let figures = world.finish().await;
+    assert_eq!(figures.gap_rows, 0);
+}
+
+/// No file may grow beyond a limit, which is a little higher each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_is_full() {
+    let mut world = world("disk_full", 54, Database::sqlite()).await;
+    let mut refused = 0;
+    for kilobytes in [8, 40, 150, 200, 300, 400, 600] {
+        world.live().await;
+        let run = world
+            .program()
+            .limit_file_size(kilobytes * 1024)
+            .run()
+            .await;
+        world.check_exit(&run);
+        let said = format!("{}{}", run.stdout, run.stderr);
+        if said.contains("disk I/O error") || said.contains("is full") {
+            refused += 1;
+            assert!(
+                said.contains("is the disk of") || said.contains("make room"),
+                "{}: {said}",
+                world.about()
+            );
+        }
+    }
+    assert!(
+        refused >= 3,
+        "{}: the limit was felt {refused} times",
+        world.about()
+    );
+    let figures = world.finish().await;
+    assert_eq!(figures.gap_rows, 0);
+}
+
+/// A PostgreSQL of our own, to be restarted.
+#[derive(Clone)]
+struct Server {
+    bin: PathBuf,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        let bin = versions
+            .filter_map(|version| Some(version.ok()?.path().join("bin")))
+            .filter(|bin| bin.join("initdb").exists())
+            .max()?;
+        let folder = tempfile::tempdir().unwrap().keep();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let server = Self { bin, folder, port };
+        let data = server.folder.join("data").display().to_string();
+        if is_root() {
+            let owner = Command::new("chown")
+                .arg("postgres")
+                .arg(&server.folder)
+                .status();
+            assert!(owner.unwrap().success());
+        }
+        server.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust"]);
+        server.control(&["start"]);
+        Some(server)
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    fn control(&self, action: &[&str]) {
+        let data = self.folder.join("data").display().to_string();
+        let log = self.folder.join("log").display().to_string();
+        let options = format!(
+            "-p {} -k {} -c listen_addresses=127.0.0.1",
+            self.port,
+            self.folder.display()
+        );
+        let args = ["-D", &data, "-l", &log, "-w", "-o", &options];
+        self.run("pg_ctl", &[&args[..], action].concat());
+    }
+
+    fn stop(&self) {
+        self.control(&["-m", "immediate", "stop"]);
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+
+    /// PostgreSQL refuses to run as root.
+    fn run(&self, program: &str, args: &[&str]) {
+        let program = self.bin.join(program);
+        let mut command = match is_root() {
+            true => {
+                let mut command = Command::new("setpriv");
+                command
+                    .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+                    .arg(program);
+                command
+            }
+            false => Command::new(program),
+        };
+        let log = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(std::env::temp_dir().join(format!("k6sync-test-pg-{}.log", self.port)))
+            .unwrap();
+        let status = command
+            .args(args)
+            .current_dir("/")
+            .stdin(std::process::Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .status()
+            .unwrap();
+        let path = std::env::temp_dir().join(format!("k6sync-test-pg-{}.log", self.port));
+        let said = std::fs::read_to_string(&path).unwrap_or_default();
+        let _ = std::fs::remove_file(&path);
+        assert!(status.success(), "{args:?}: {said}");
+    }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
