@@ -26,6 +26,32 @@ pub struct ConfigMap {
     pub resource_version: String,
 }
 
+impl ConfigMap {
+    /// The ConfigMap in the answer to a GET.
+    ///
+    /// # Errors
+    /// Says which field is not what it should be.
+    pub fn of_json(answer: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Raw {
+            metadata: RawMetadata,
+            data: Option<BTreeMap<String, String>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct RawMetadata {
+            annotations: Option<BTreeMap<String, String>>,
+            resource_version: String,
+        }
+        let raw: Raw = serde_json::from_slice(answer)?;
+        Ok(Self {
+            data: raw.data.unwrap_or_default(),
+            annotations: raw.metadata.annotations.unwrap_or_default(),
+            resource_version: raw.metadata.resource_version,
+        })
+    }
+}
+
 /// What to change in a ConfigMap; `None` removes a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ConfigMapChange {
@@ -149,26 +175,8 @@ fn call(verb: &'static str, namespace: &str, name: &str) -> Call {
 }
 
 fn decode(call: Call, body: &[u8]) -> Result<ConfigMap, ClusterError> {
-    #[derive(Deserialize)]
-    struct Raw {
-        metadata: RawMetadata,
-        data: Option<BTreeMap<String, String>>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct RawMetadata {
-        annotations: Option<BTreeMap<String, String>>,
-        resource_version: String,
-    }
-    match serde_json::from_slice::<Raw>(body) {
-        Ok(raw) => Ok(ConfigMap {
-            data: raw.data.unwrap_or_default(),
-            annotations: raw.metadata.annotations.unwrap_or_default(),
-            resource_version: raw.metadata.resource_version,
-        }),
-        Err(error) => Err(ClusterError::Malformed {
-            call: Box::new(call),
-            problem: error.to_string(),
-        }),
-    }
+    ConfigMap::of_json(body).map_err(|error| ClusterError::Malformed {
+        call: Box::new(call),
+        problem: error.to_string(),
+    })
 }

@@ -36,6 +36,24 @@ impl<T> Default for Listed<T> {
     }
 }
 
+impl<T> Listed<T> {
+    /// Adds the objects of one answer; returns where the next page begins, if there is one.
+    pub(super) fn add_page<Raw: DeserializeOwned>(
+        &mut self,
+        body: &[u8],
+        convert: &impl Fn(Raw) -> Result<T, String>,
+    ) -> Result<Option<String>, serde_json::Error> {
+        let page: Page<'_> = serde_json::from_slice(body)?;
+        for item in page.items {
+            match decode(item).and_then(convert) {
+                Ok(item) => self.items.push(item),
+                Err(problem) => self.malformed.push(malformed(item, problem)),
+            }
+        }
+        Ok(page.metadata.next_page.filter(|token| !token.is_empty()))
+    }
+}
+
 /// An object that could not be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
@@ -140,18 +158,13 @@ impl Cluster {
                 Err(error) => return Err(error),
             };
             listed.time = listed.time.or(date);
-            let page: Page<'_> =
-                serde_json::from_slice(&body).map_err(|error| ClusterError::Malformed {
-                    call: Box::new(call.clone()),
-                    problem: error.to_string(),
-                })?;
-            for item in page.items {
-                match decode(item).and_then(convert) {
-                    Ok(item) => listed.items.push(item),
-                    Err(problem) => listed.malformed.push(malformed(item, problem)),
-                }
-            }
-            next_page = page.metadata.next_page.filter(|token| !token.is_empty());
+            next_page =
+                listed
+                    .add_page(&body, convert)
+                    .map_err(|error| ClusterError::Malformed {
+                        call: Box::new(call.clone()),
+                        problem: error.to_string(),
+                    })?;
             if next_page.is_none() {
                 return Ok(());
             }

@@ -106,6 +106,18 @@ pub struct Terminated {
     pub finished_at: Option<Timestamp>,
 }
 
+impl Pod {
+    /// The pods in the answer to a LIST.
+    ///
+    /// # Errors
+    /// The answer is no list; objects that can't be understood are [`Listed::malformed`].
+    pub fn of_list(answer: &[u8]) -> Result<Listed<Self>, serde_json::Error> {
+        let mut listed = Listed::default();
+        listed.add_page(answer, &pod)?;
+        Ok(listed)
+    }
+}
+
 impl Cluster {
     /// The pods of all TestRuns in `namespaces`.
     ///

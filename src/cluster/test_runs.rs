@@ -53,6 +53,16 @@ pub struct TestRun {
 }
 
 impl TestRun {
+    /// The TestRuns in the answer to a LIST.
+    ///
+    /// # Errors
+    /// The answer is no list; objects that can't be understood are [`Listed::malformed`].
+    pub fn of_list(answer: &[u8]) -> Result<Listed<Self>, serde_json::Error> {
+        let mut listed = Listed::default();
+        listed.add_page(answer, &test_run)?;
+        Ok(listed)
+    }
+
     /// Whether it bears our finalizer.
     pub fn is_held(&self) -> bool {
         self.finalizers.iter().any(|name| name == FINALIZER)

@@ -122,7 +122,7 @@ pub(super) async fn act(
                 "the body is longer than {BODY_BYTES} bytes, or broke off"
             ))
         })?;
-        let (word, action) = action(&body)?;
+        let (word, action) = action(&body).map_err(Refusal::bad_request)?;
         let control = api.control().apply(action).await?;
         Ok::<_, Refusal>(json!({
             "success": true,
@@ -158,8 +158,11 @@ fn respond(answer: Result<Value, Refusal>) -> Response {
     }
 }
 
-/// The request body: `{"action":"start|stop|restart","intervalSeconds":15}`.
-fn action(body: &[u8]) -> Result<(&'static str, Action), Refusal> {
+/// The request body: `{"action":"start|stop|restart","intervalSeconds":15}`, and the action's name.
+///
+/// # Errors
+/// Says what is wrong with the body.
+pub fn action(body: &[u8]) -> Result<(&'static str, Action), String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Request {
@@ -167,8 +170,7 @@ fn action(body: &[u8]) -> Result<(&'static str, Action), Refusal> {
         #[serde(default)]
         interval_seconds: Value,
     }
-    let unexpected =
-        |what| Refusal::bad_request(format!("the body is not the JSON expected: {what}"));
+    let unexpected = |what| format!("the body is not the JSON expected: {what}");
     // Serde would take a list of the values for an object.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(unexpected("it must be an object".to_owned()));
@@ -182,18 +184,16 @@ fn action(body: &[u8]) -> Result<(&'static str, Action), Refusal> {
                 .as_u64()
                 .ok_or_else(|| Interval::new(0).map_or_else(|problem| problem, |_| String::new()))
                 .and_then(Interval::new);
-            Some(interval.map_err(|problem| {
-                Refusal::bad_request(format!("intervalSeconds is {value}: {problem}"))
-            })?)
+            Some(interval.map_err(|problem| format!("intervalSeconds is {value}: {problem}"))?)
         }
     };
     match request.action.as_str() {
         "start" => Ok(("start", Action::Start(interval))),
         "stop" => Ok(("stop", Action::Stop)),
         "restart" => Ok(("restart", Action::Restart(interval))),
-        other => Err(Refusal::bad_request(format!(
+        other => Err(format!(
             "the action `{other}` is unknown; use start, stop or restart"
-        ))),
+        )),
     }
 }
 
@@ -235,10 +235,7 @@ mod tests {
                 Action::Restart(interval(300)),
             ),
         ] {
-            assert_eq!(
-                action(body.as_bytes()).map_err(|r| r.error).unwrap().1,
-                expected
-            );
+            assert_eq!(action(body.as_bytes()).unwrap().1, expected);
         }
     }
 
@@ -269,9 +266,8 @@ mod tests {
                 "from 5 to 300",
             ),
         ] {
-            let refusal = action(body.as_bytes()).map(|_| ()).unwrap_err();
-            assert_eq!(refusal.code, StatusCode::BAD_REQUEST);
-            assert!(refusal.error.contains(words), "{body}: {}", refusal.error);
+            let error = action(body.as_bytes()).unwrap_err();
+            assert!(error.contains(words), "{body}: {error}");
         }
     }
 }
