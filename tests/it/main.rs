@@ -22,6 +22,7 @@ mod support;
 mod bad_input;
 mod control;
 mod faults;
+mod fuzz;
 mod hold;
 mod job_api;
 mod lease;
