@@ -579,7 +579,10 @@ impl Store {
         F: Future<Output = Result<T, sqlx::Error>>,
     {
         retry(AGAIN, operation, |error| match error::is_passing(error) {
-            true => Retry::Yes,
+            true => {
+                tracing::debug!(action, %error, "trying again");
+                Retry::Yes
+            }
             false => Retry::No,
         })
         .await

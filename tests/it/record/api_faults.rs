@@ -11,15 +11,47 @@ use crate::support::{Cluster, Database};
 
 on_both_databases!(every_fifth_request_goes_wrong);
 
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 60;
+/// Of the requests.
+const SHARE: f64 = 0.2;
 
-/// Together 20 % of the requests.
+/// Every action as often as any other, and together [`SHARE`] of the requests.
 pub fn faults(world: &World) {
+    let standin = world.cluster.standin_cluster();
+    standin.seed_faults(world.seed);
+    let everywhere = actions();
+    let of_logs = [
+        FaultAction::NotFound,
+        FaultAction::CleanCut { after_bytes: 137 },
+        FaultAction::CleanCut { after_bytes: 5_000 },
+    ];
+    // Any bytes are a log, so that garbage in one can't be told from it.
+    let readable = |action: &&FaultAction| **action != FaultAction::Garbage;
+    let logs: Vec<&FaultAction> = everywhere.iter().filter(readable).chain(&of_logs).collect();
+    let objects: Vec<&FaultAction> = everywhere.iter().collect();
+    for (kinds, actions) in [
+        (&["get pods/log"][..], logs),
+        (&["list testruns", "list pods", "get configmaps"], objects),
+    ] {
+        let each = SHARE / actions.len() as f64;
+        for (number, action) in actions.into_iter().enumerate() {
+            standin.fault(Fault {
+                kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+                // A rule is asked only when those before it have let the request pass.
+                probability: each / (1.0 - each * number as f64),
+                times: None,
+                action: action.clone(),
+            });
+        }
+    }
+}
+
+fn actions() -> Vec<FaultAction> {
     let status = |code, retry_after_seconds| FaultAction::Status {
         code,
         retry_after_seconds,
     };
-    let actions = [
+    vec![
         status(429, None),
         status(429, Some(1)),
         status(500, None),
@@ -29,36 +61,13 @@ pub fn faults(world: &World) {
         FaultAction::ResetMidBody {
             after_bytes: 300_000,
         },
-        FaultAction::CleanCut { after_bytes: 137 },
-        FaultAction::CleanCut { after_bytes: 5_000 },
         FaultAction::Stall {
             after_bytes: 400,
             duration: Duration::from_secs(3),
         },
         FaultAction::ShortBody,
         FaultAction::Garbage,
-        FaultAction::NotFound,
-    ];
-    let standin = world.cluster.standin_cluster();
-    standin.seed_faults(world.seed);
-    let each = 0.2 / actions.len() as f64;
-    for action in actions {
-        let is_of_logs = matches!(action, FaultAction::NotFound | FaultAction::CleanCut { .. });
-        let mut kinds = vec!["get pods/log".to_owned()];
-        if !is_of_logs {
-            kinds.extend(["list testruns", "list pods", "get configmaps"].map(str::to_owned));
-        }
-        // Any bytes are a log, so that garbage in one can't be told from it.
-        if action == FaultAction::Garbage {
-            kinds.remove(0);
-        }
-        standin.fault(Fault {
-            kinds,
-            probability: each,
-            times: None,
-            action,
-        });
-    }
+    ]
 }
 
 async fn every_fifth_request_goes_wrong(database: Database) {
@@ -69,7 +78,13 @@ async fn every_fifth_request_goes_wrong(database: Database) {
         world.live().await;
         world.sync().await;
     }
+    let requests: u64 = world.cluster.standin_cluster().requests().values().sum();
+    let faults = world.cluster.standin_cluster().faults_injected();
     let figures = world.finish().await;
-    assert!(figures.faults > 20, "{figures:?}");
+    let share = faults as f64 / requests as f64;
+    assert!(
+        faults > 50 && share > 0.15,
+        "{faults} of {requests} requests went wrong: {figures:?}"
+    );
     assert_eq!(figures.gap_rows, 0, "no fault costs a line");
 }

@@ -11,7 +11,7 @@ use crate::support::{Cluster, Database, RunningLoop};
 
 on_both_databases!(eight_syncs_and_two_loops_at_once);
 
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 15;
 
 async fn eight_syncs_and_two_loops_at_once(database: Database) {
     let cluster = Cluster::start().await;

@@ -16,6 +16,8 @@ on_both_databases!(
 const KILLS: u64 = 270;
 /// A kill in each of so many statements, once before it reaches the server and once after.
 const STATEMENTS: usize = 40;
+/// At least so many kills at writes to SQLite's files.
+const WRITES: u64 = 100;
 const MIGRATIONS: usize = 30;
 
 async fn killed_at_random_moments_the_record_is_complete(database: Database) {
@@ -65,6 +67,52 @@ async fn killed_before_and_after_each_statement_the_record_is_complete() {
         }
         if statement % 4 == 0 {
             world.sync().await;
+        }
+    }
+    let figures = world.finish().await;
+    assert_eq!(figures.gap_rows, 0, "no kill costs a line");
+}
+
+/// Writes of a sync to SQLite's files, from the first to the last: not done, half done, and done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_each_write_to_a_file_the_record_is_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("kill_at_write.so");
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/it/record/kill_at_write.c"
+    );
+    let built = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .args([source, "-ldl"])
+        .status();
+    assert!(built.unwrap().success());
+    let cluster = Cluster::start().await;
+    let rules = Rules::default();
+    let mut world = World::new("crash_writes", seed(4), cluster, Database::sqlite(), rules).await;
+    let mut syncs = 0;
+    while world.kills < WRITES || syncs < 3 {
+        world.live().await;
+        let mut write = 0;
+        loop {
+            // A sync has some hundreds of them.
+            write += 1 + world.random.below(5);
+            let how = ["before", "torn", "after"][write as usize % 3];
+            let run = world
+                .program()
+                .env("LD_PRELOAD", library.to_str().unwrap())
+                .env("KILL_AT", &write.to_string())
+                .env("KILL_HOW", how)
+                .run()
+                .await;
+            if run.code == 0 {
+                // It had fewer writes to do.
+                syncs += 1;
+                break;
+            }
+            assert_eq!(run.code, -1, "{}: {run:?}", world.about());
+            world.kills += 1;
         }
     }
     let figures = world.finish().await;

@@ -13,6 +13,9 @@ use super::seed;
 use super::world::{Rules, World};
 use crate::support::{Cluster, Database};
 
+/// At least so many connections are killed.
+const CONNECTIONS: u64 = 25;
+
 async fn world(scenario: &'static str, own_seed: u64, database: Database) -> World {
     let cluster = Cluster::start().await;
     World::new(
@@ -31,7 +34,7 @@ async fn connections_are_killed() {
     world.sync().await;
     let admin = world.database.url().to_owned();
     let mut killed = 0;
-    for _ in 0..12 {
+    while killed < CONNECTIONS {
         world.live().await;
         let sync = world.sync();
         tokio::pin!(sync);
@@ -52,7 +55,7 @@ async fn connections_are_killed() {
             }
         }
     }
-    assert!(killed > 10, "{killed} connections were killed");
+    world.faults = killed;
     let figures = world.finish().await;
     assert_eq!(figures.gap_rows, 0);
 }
@@ -62,21 +65,38 @@ async fn connections_are_killed() {
 async fn transactions_collide() {
     let mut world = world("transactions_collide", 51, Database::postgres().await).await;
     world.sync().await;
-    world
-        .database
-        .execute(
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable',
-                                        current_database()); END $$",
-        )
-        .await;
+    for setting in [
+        "default_transaction_isolation = serializable",
+        "deadlock_timeout = '20ms'",
+    ] {
+        world
+            .database
+            .execute(&format!(
+                "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {}', current_database()); END $$",
+                setting.replace('\'', "''")
+            ))
+            .await;
+    }
     let url = world.database.url().to_owned();
-    for _ in 0..6 {
+    let (mut serialization_failures, mut deadlocks) = (0, 0);
+    for _ in 0..10 {
         world.live().await;
         let collider = tokio::spawn(collide(url.clone()));
-        join_all((0..4).map(|_| world.sync_once())).await;
+        let syncs = (0..8).map(|_| world.program().env("RUST_LOG", "k6sync=debug").run());
+        for run in join_all(syncs).await {
+            world.check_exit(&run);
+            serialization_failures += run.stderr.matches("could not serialize access").count();
+            deadlocks += run.stderr.matches("deadlock detected").count();
+        }
         collider.abort();
         let _ = collider.await;
     }
+    assert!(
+        serialization_failures > 0 && deadlocks > 0,
+        "{serialization_failures} serialization failures, {deadlocks} deadlocks: {}",
+        world.about()
+    );
+    world.faults = (serialization_failures + deadlocks) as u64;
     let figures = world.finish().await;
     assert_eq!(figures.gap_rows, 0);
 }
@@ -121,6 +141,7 @@ async fn postgresql_is_restarted_in_the_middle_of_a_cycle() {
                 .unwrap();
         };
         tokio::join!(sync, restart);
+        world.faults += 1;
     }
     let figures = world.finish().await;
     assert_eq!(figures.gap_rows, 0);
@@ -144,6 +165,7 @@ async fn sqlite_is_locked_by_another_writer() {
         let (run, ()) = tokio::join!(world.sync(), lock);
         assert_eq!(run.code, 0, "{}: {run:?}", world.about());
         other.close().await.unwrap();
+        world.faults += 1;
     }
     let figures = world.finish().await;
     assert_eq!(figures.gap_rows, 0);
@@ -165,6 +187,7 @@ async fn the_disk_is_full() {
         let said = format!("{}{}", run.stdout, run.stderr);
         if said.contains("disk I/O error") || said.contains("is full") {
             refused += 1;
+            world.faults += 1;
             assert!(
                 said.contains("is the disk of") || said.contains("make room"),
                 "{}: {said}",

@@ -26,7 +26,7 @@ async fn whatever_happens_to_pods_is_recorded_or_told(database: Database) {
         }
     }
     let figures = world.finish().await;
-    assert!(figures.gaps_expected > 5, "{figures:?}");
+    assert!(figures.gaps_expected > 0, "{figures:?}");
 }
 
 async fn what_is_held_loses_nothing_to_cleanup(database: Database) {

@@ -50,7 +50,9 @@ async fn story(seed: u64, database: Database, end: Instant) {
     world.sync().await;
     api_faults::faults(&world);
     let mut program = RunningLoop::program(&world.cluster, &world.database)
-        .config("{intervalSeconds: 5, kubernetes: {requestTimeout: 2s, cycleDeadline: 30s}}");
+        .config("{intervalSeconds: 5, kubernetes: {requestTimeout: 2s, cycleDeadline: 30s}}")
+        // Its own folder, so that whatever is left there is its own.
+        .env("TMPDIR", ".");
     if rules.hold {
         program = program.args(&["--hold"]);
     }
@@ -81,7 +83,12 @@ async fn story(seed: u64, database: Database, end: Instant) {
             world.about()
         );
         assert!(most.files < first.files + 60, "{}: {most:?}", world.about());
-        assert_eq!(most.left_in_temp, first.left_in_temp, "{}", world.about());
+        assert_eq!(
+            most.left_in_folder,
+            first.left_in_folder,
+            "{}",
+            world.about()
+        );
     }
     drop(watched);
     let figures = world.finish().await;
@@ -93,7 +100,7 @@ async fn story(seed: u64, database: Database, end: Instant) {
 struct Usage {
     memory_kb: u64,
     files: usize,
-    left_in_temp: usize,
+    left_in_folder: usize,
 }
 
 impl Usage {
@@ -102,15 +109,11 @@ impl Usage {
         let memory = status.lines().find(|line| line.starts_with("VmRSS:"));
         let memory = memory.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
         let files = std::fs::read_dir(format!("/proc/{id}/fd")).unwrap();
-        let temporary = std::fs::read_dir(std::env::temp_dir()).unwrap();
-        let is_ours = |name: &std::ffi::OsString| name.to_string_lossy().contains("k6sync");
+        let folder = std::fs::read_dir(format!("/proc/{id}/cwd")).unwrap();
         Self {
             memory_kb: memory.unwrap(),
             files: files.count(),
-            left_in_temp: temporary
-                .filter_map(|entry| Some(entry.ok()?.file_name()))
-                .filter(is_ours)
-                .count(),
+            left_in_folder: folder.count(),
         }
     }
 
@@ -118,7 +121,7 @@ impl Usage {
         Self {
             memory_kb: self.memory_kb.max(other.memory_kb),
             files: self.files.max(other.files),
-            left_in_temp: self.left_in_temp.max(other.left_in_temp),
+            left_in_folder: self.left_in_folder.max(other.left_in_folder),
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct World {
     pub random: Random,
     pub rules: Rules,
     pub kills: u64,
+    /// What else went wrong on purpose, beside what the stand-in counts.
+    pub faults: u64,
     pub witnesses: Vec<Witness>,
     running: Vec<TestRun>,
     /// Deleted, and perhaps held: (name, witnesses).
@@ -93,6 +95,7 @@ impl World {
             random: Random::new(seed),
             rules,
             kills: 0,
+            faults: 0,
             witnesses: Vec::new(),
             running: Vec::new(),
             deleted: Vec::new(),
@@ -346,7 +349,7 @@ impl World {
 
     /// Everything ends, nothing goes wrong any more, and two syncs later the record is compared.
     pub async fn finish(mut self) -> Figures {
-        let faults = self.cluster.standin_cluster().faults_injected();
+        self.faults += self.cluster.standin_cluster().faults_injected();
         self.cluster.standin_cluster().clear_faults();
         while !self.running.is_empty() {
             self.end_test_run(0).await;
@@ -365,7 +368,7 @@ impl World {
         );
         assert!(self.deleted.is_empty(), "left behind: {}", self.about());
         let mut figures = oracle::compare(&self).await;
-        figures.faults = faults;
+        figures.faults = self.faults;
         figures.kills = self.kills;
         figures.tell(&self);
         figures
@@ -392,12 +395,11 @@ impl Witness {
     fn forget(&mut self) {
         if !self.gone {
             self.gone = true;
-            for life in [self.restarts.checked_sub(1), Some(self.restarts)] {
-                self.events.extend(life.map(|life| Event {
-                    life,
-                    cause: "deleted",
-                }));
-            }
+            // A life before the last may still be open: a sync that comes later is told of the deletion alone.
+            self.events.extend((0..=self.restarts).map(|life| Event {
+                life,
+                cause: "deleted",
+            }));
         }
     }
 
