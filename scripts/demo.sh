@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows k6sync at work on a recording of a real cluster: two syncs, and the database after each.
+# Shows k6sync at work on a recording of a real cluster: two syncs, the database after each, and a check of every line.
 # Needs a Rust toolchain and a C compiler, and neither a cluster nor a database. Leaves nothing behind but target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -62,4 +62,7 @@ target/debug/k6sync sync-once
 say "And what a dashboard reads:"
 target/debug/examples/show
 
-echo "That was a database in a temporary folder and a stand-in cluster; README.md says how to run it on your own."
+say "Is the record what the logs say? k6sync verify:"
+target/debug/k6sync verify
+
+say "That was a database in a temporary folder and a stand-in cluster; README.md says how to run it on your own."

@@ -23,8 +23,9 @@ fi
 folder=
 postgres_bin=
 log=
+figures=
 cleanup() {
-    rm -f "$log"
+    rm -f "$log" "$figures"
     if [ -n "$folder" ]; then
         as_server_user "$postgres_bin/pg_ctl" -D "$folder/data" -m immediate -w stop > /dev/null 2>&1 || true
         rm -rf "$folder"
@@ -108,9 +109,32 @@ else
     say "against the stand-in cluster (set KUBEBUILDER_ASSETS for a real API server)"
 fi
 log=$(mktemp)
+figures=$(mktemp)
+export K6SYNC_TEST_FIGURES=$figures
 # A failing test is told after the sum.
 status=0
 cargo test --workspace --locked "$@" 2>&1 | tee "$log" || status=$?
+# Fields of $figures: scenario, database, kills, faults, lines, lost, doubled, gaps expected, gaps found.
+if [ -s "$figures" ]; then
+    say "The record under faults (README: What is promised)"
+    sort "$figures" | awk -F '\t' '
+        function row(name, database) {
+            printf "  %-20s %-10s %7s %7s %9s %6s %8s %9s %6s\n", name, database, k, f, l, lost, doubled, expected, found
+        }
+        BEGIN {
+            k = "kills"; f = "faults"; l = "lines"; lost = "lost"; doubled = "doubled"; expected = "gaps exp."; found = "found"
+            row("scenario", "database")
+        }
+        {
+            k = $3; f = $4; l = $5; lost = $6; doubled = $7; expected = $8; found = $9
+            row($1, $2)
+            for (i = 3; i <= 9; i++) sum[i] += $i
+        }
+        END {
+            k = sum[3]; f = sum[4]; l = sum[5]; lost = sum[6]; doubled = sum[7]; expected = sum[8]; found = sum[9]
+            row(NR " scenarios", "")
+        }'
+fi
 say "All of them"
 sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$log" |
     awk '{passed += $1; failed += $2} END {printf "%d passed, %d failed\n", passed, failed}'
