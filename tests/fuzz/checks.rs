@@ -136,7 +136,9 @@ pub fn job_request(data: &[u8]) {
     use k6sync::control::Action;
     match job_api::action(data) {
         Ok((_, Action::Start(interval) | Action::Restart(interval))) => {
-            interval.map(in_range);
+            if let Some(interval) = interval {
+                in_range(interval);
+            }
         }
         Ok((word, Action::Stop)) => assert_eq!(word, "stop"),
         Err(problem) => assert!(!problem.is_empty()),
