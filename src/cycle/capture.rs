@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::audit::{Audited, audit};
 use super::cursor::{Cursor, Halt, Lines, Rest, Splitter};
 use super::plan::Todo;
+use super::recorder::Recorder;
 use crate::cluster::{Cluster, ClusterError, LogOptions};
 use crate::store::model::{Append, Appended, Chunk, Gap, GapCause, Step, Stream, StreamPosition};
 use crate::store::{Store, StoreError, sql_text};
@@ -84,9 +85,10 @@ pub enum CaptureError {
 }
 
 /// Does what `task` says; reads no log after `deadline`, which `cluster` keeps too. `now` is the API server's time.
-pub async fn capture(
+pub(super) async fn capture(
     cluster: &Cluster,
     store: &Store,
+    recorder: &Recorder,
     task: Task<'_>,
     deadline: Instant,
     now: Timestamp,
@@ -94,6 +96,7 @@ pub async fn capture(
     let mut capture = Capture {
         cluster,
         store,
+        recorder,
         task,
         now,
         position: task.stream.position,
@@ -124,6 +127,7 @@ pub async fn capture(
 struct Capture<'a> {
     cluster: &'a Cluster,
     store: &'a Store,
+    recorder: &'a Recorder,
     task: Task<'a>,
     now: Timestamp,
     position: StreamPosition,
@@ -418,13 +422,14 @@ impl Capture<'_> {
             return Ok(());
         }
         let append = to_append(lines, gaps, complete);
+        let gaps = append.gaps.clone();
         let (lines, bytes) = append
             .chunk
             .as_ref()
             .map_or((0, 0), |chunk| (chunk.lines, chunk.body.len() as i64));
         match self
-            .store
-            .append(self.task.stream.id, self.position, &append)
+            .recorder
+            .append(self.task.stream.id, self.position, append)
             .await?
         {
             Appended::LostRace => return Err(Stop::LostRace),
@@ -432,7 +437,7 @@ impl Capture<'_> {
         }
         self.captured.lines += lines;
         self.captured.bytes += bytes;
-        for gap in append.gaps {
+        for gap in gaps {
             self.captured.gaps.push(gap.cause);
             self.warn(gap);
         }

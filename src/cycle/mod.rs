@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod hold;
 pub mod k6_log;
 pub mod plan;
+mod recorder;
 pub mod report;
 mod timestamp;
 pub mod verdict;
@@ -25,6 +26,7 @@ use tokio::time::{Instant, timeout};
 pub use self::adopt::{Discovery, RUN_LABEL, STEP_LABEL};
 use self::capture::{Captured, Task, capture};
 use self::plan::{Sight, StepPlan, Todo, plan};
+use self::recorder::recorder;
 pub use self::report::{Details, Failure, Outcome, Report};
 use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun};
 use crate::store::model::{
@@ -414,15 +416,21 @@ async fn capture_logs(
         }
     }
     let tasks = &tasks;
-    stream::iter(0..tasks.len())
-        .map(|number| async move {
-            let task = tasks[number];
-            let captured = capture(cluster, store, task, deadline, now).await;
-            (task.step.id, captured)
-        })
-        .buffer_unordered(settings.concurrency)
-        .collect()
-        .await
+    let (recorder, appends) = recorder(settings.concurrency);
+    let captured = async move {
+        let recorder = &recorder;
+        stream::iter(0..tasks.len())
+            .map(|number| async move {
+                let task = tasks[number];
+                let captured = capture(cluster, store, recorder, task, deadline, now).await;
+                (task.step.id, captured)
+            })
+            .buffer_unordered(settings.concurrency)
+            .collect()
+            .await
+    };
+    let (captured, ()) = tokio::join!(captured, appends.store(store));
+    captured
 }
 
 /// Takes the message of a step that went wrong from the log of the container that is to blame, if it has one.

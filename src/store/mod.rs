@@ -26,10 +26,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::error::StoreError;
 use self::model::{
-    Append, Appended, BadStep, ChunksBefore, CycleRecord, Gap, HeldStep, NewStep, Recorded,
-    RunRecord, Step, StepSummary, StepUpdate, Stream, StreamFacts, StreamPosition,
+    Appended, BadStep, Chunk, ChunksBefore, CycleRecord, Gap, HeldStep, NewStep, Recorded,
+    RunRecord, Step, StepSummary, StepUpdate, Stream, StreamAppend, StreamFacts, StreamPosition,
 };
-use self::sql::Sql;
+use self::sql::{InsertChunks, Sql};
 pub use self::text::sql_text;
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
 use crate::retry::{Policy, Retry, retry};
@@ -270,66 +270,56 @@ impl Store {
         })
     }
 
-    /// Stores everything new of one stream, or nothing if the stream is no longer at `position`.
+    /// Stores what is new of each of these streams, or nothing of those that are no longer at the position; all in one
+    /// transaction. No stream may be there twice.
     ///
     /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn append(
+    /// [`StoreError::Statement`]; nothing is stored then.
+    pub async fn append(&self, appends: &[StreamAppend]) -> Result<Vec<Appended>, StoreError> {
+        let moves: Vec<StreamMove> = appends.iter().map(StreamMove::of).collect();
+        let moved: HashSet<i64> = match self.dry_run {
+            true => appends.iter().map(|append| append.stream_id).collect(),
+            false => self.store_appends(appends, &json(&moves)).await?,
+        };
+        Ok(appends
+            .iter()
+            .zip(moves)
+            .map(|(append, moves)| match moved.contains(&append.stream_id) {
+                true => Appended::Stored(moves.to),
+                false => Appended::LostRace,
+            })
+            .collect())
+    }
+
+    /// The ids of the streams that were where they were expected to be.
+    async fn store_appends(
         &self,
-        stream_id: i64,
-        position: StreamPosition,
-        append: &Append,
-    ) -> Result<Appended, StoreError> {
-        let next = next_position(position, append);
-        if self.dry_run {
-            return Ok(Appended::Stored(next));
-        }
-        let bytes = append
-            .chunk
-            .as_ref()
-            .map_or(0, |chunk| chunk.body.len() as i64);
+        appends: &[StreamAppend],
+        moves: &str,
+    ) -> Result<HashSet<i64>, StoreError> {
+        let noticed_at = time::to_sql(Timestamp::now());
         transaction!(self, "append log lines", tx => {
-            let moved = sqlx::query(self.sql.advance_stream)
-                .bind(stream_id)
-                .bind(position.cursor_ts)
-                .bind(position.cursor_seen)
-                .bind(position.lines)
-                .bind(position.gaps)
-                .bind(next.cursor_ts)
-                .bind(next.cursor_seen)
-                .bind(next.cursor_stepped)
-                .bind(next.lines - position.lines)
-                .bind(bytes)
-                .bind(append.replaced)
-                .bind(next.gaps - position.gaps)
-                .bind(append.complete)
-                .execute(&mut *tx)
+            sqlx::query(self.sql.lock_streams).bind(moves).fetch_all(&mut *tx).await?;
+            let moved: HashSet<i64> = sqlx::query_scalar(self.sql.advance_streams)
+                .bind(moves)
+                .fetch_all(&mut *tx)
                 .await?
-                .rows_affected();
-            if moved == 0 {
-                return Ok(Appended::LostRace);
-            }
-            for gap in &append.gaps {
-                sqlx::query(self.sql.insert_gap)
-                    .bind(stream_id)
-                    .bind(gap.after_ts)
-                    .bind(gap.before_ts)
-                    .bind(gap.cause.as_str())
-                    .bind(time::to_sql(Timestamp::now()))
+                .into_iter()
+                .collect();
+            let stored = || appends.iter().filter(|append| moved.contains(&append.stream_id));
+            let gaps: Vec<GapRow<'_>> = stored().flat_map(GapRow::of).collect();
+            if !gaps.is_empty() {
+                sqlx::query(self.sql.insert_gaps)
+                    .bind(json(&gaps))
+                    .bind(&noticed_at)
                     .execute(&mut *tx)
                     .await?;
             }
-            if let Some(chunk) = &append.chunk {
-                sqlx::query(self.sql.insert_chunk)
-                    .bind(stream_id)
-                    .bind(chunk.first_ts)
-                    .bind(chunk.last_ts)
-                    .bind(chunk.lines)
-                    .bind(&chunk.body)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            Appended::Stored(next)
+            let chunks: Vec<(i64, &Chunk)> = stored()
+                .filter_map(|append| Some((append.stream_id, append.new.chunk.as_ref()?)))
+                .collect();
+            tx.insert_chunks(&chunks).await?;
+            moved
         })
     }
 
@@ -697,20 +687,71 @@ fn adopted(step: &NewStep, id: i64, test_run_id: i64) -> Step {
     }
 }
 
-fn next_position(position: StreamPosition, append: &Append) -> StreamPosition {
-    let (cursor_ts, cursor_seen, cursor_stepped) = match append.cursor {
-        Some((ts, seen, stepped)) => (Some(ts), seen, stepped),
-        None => (
-            position.cursor_ts,
-            position.cursor_seen,
-            position.cursor_stepped,
-        ),
-    };
-    StreamPosition {
-        cursor_ts,
-        cursor_seen,
-        cursor_stepped,
-        lines: position.lines + append.chunk.as_ref().map_or(0, |chunk| chunk.lines),
-        gaps: position.gaps + append.gaps.len() as i64,
+/// A stream that moves on: from where, to where, and what is added to its counters.
+#[derive(Serialize)]
+struct StreamMove {
+    id: i64,
+    at_ts: Option<i64>,
+    at_seen: i64,
+    at_lines: i64,
+    at_gaps: i64,
+    #[serde(flatten)]
+    to: StreamPosition,
+    bytes: i64,
+    replaced: i64,
+    complete: bool,
+}
+
+impl StreamMove {
+    fn of(append: &StreamAppend) -> Self {
+        let StreamAppend {
+            stream_id,
+            position,
+            new,
+        } = append;
+        let chunk = new.chunk.as_ref();
+        let (cursor_ts, cursor_seen, cursor_stepped) = match new.cursor {
+            Some((ts, seen, stepped)) => (Some(ts), seen, stepped),
+            None => (
+                position.cursor_ts,
+                position.cursor_seen,
+                position.cursor_stepped,
+            ),
+        };
+        Self {
+            id: *stream_id,
+            at_ts: position.cursor_ts,
+            at_seen: position.cursor_seen,
+            at_lines: position.lines,
+            at_gaps: position.gaps,
+            to: StreamPosition {
+                cursor_ts,
+                cursor_seen,
+                cursor_stepped,
+                lines: position.lines + chunk.map_or(0, |chunk| chunk.lines),
+                gaps: position.gaps + new.gaps.len() as i64,
+            },
+            bytes: chunk.map_or(0, |chunk| chunk.body.len() as i64),
+            replaced: new.replaced,
+            complete: new.complete,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct GapRow<'a> {
+    stream_id: i64,
+    #[serde(flatten)]
+    gap: &'a Gap,
+}
+
+impl<'a> GapRow<'a> {
+    fn of(append: &'a StreamAppend) -> impl Iterator<Item = Self> {
+        let stream_id = append.stream_id;
+        append
+            .new
+            .gaps
+            .iter()
+            .map(move |gap| Self { stream_id, gap })
     }
 }

@@ -365,7 +365,7 @@ pub struct Chunk {
 }
 
 /// A row of `log_gaps`, but for its time of notice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Time of the last line before the gap, nanoseconds since 1970; `None`: nothing was stored. Where a clock stepped
     /// back, times between are earlier.
@@ -389,6 +389,17 @@ pub struct Append {
     pub cursor: Option<(i64, i64, bool)>,
     /// Nothing will follow.
     pub complete: bool,
+}
+
+/// An append, and to what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamAppend {
+    /// `log_streams.id`
+    pub stream_id: i64,
+    /// Where the stream must still be left off.
+    pub position: StreamPosition,
+    /// What is new.
+    pub new: Append,
 }
 
 /// What became of an append.

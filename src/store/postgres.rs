@@ -2,7 +2,41 @@
 //!
 //! Sets of ids are compared with `= ANY (ARRAY(…))`, which uses an index even when the planner has no statistics yet.
 
-use super::sql::{self, Sql};
+use sqlx::PgConnection;
+
+use super::model::Chunk;
+use super::sql::{self, InsertChunks, Sql};
+
+/// One statement, however many chunks: each would cost a round trip.
+impl InsertChunks for PgConnection {
+    async fn insert_chunks(&mut self, chunks: &[(i64, &Chunk)]) -> Result<(), sqlx::Error> {
+        const INSERT: &str = "
+            INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
+            SELECT new.stream_id,
+                   (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE log_chunks.stream_id = new.stream_id),
+                   new.first_ts, new.last_ts, new.lines, new.body
+            FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[])
+                 AS new(stream_id, first_ts, last_ts, lines, body)";
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let column =
+            |value: fn(&(i64, &Chunk)) -> i64| -> Vec<i64> { chunks.iter().map(value).collect() };
+        let bodies: Vec<&str> = chunks
+            .iter()
+            .map(|(_, chunk)| chunk.body.as_str())
+            .collect();
+        sqlx::query(INSERT)
+            .bind(column(|(stream_id, _)| *stream_id))
+            .bind(column(|(_, chunk)| chunk.first_ts))
+            .bind(column(|(_, chunk)| chunk.last_ts))
+            .bind(column(|(_, chunk)| chunk.lines))
+            .bind(bodies)
+            .execute(self)
+            .await?;
+        Ok(())
+    }
+}
 
 pub(super) const SQL: Sql = Sql {
     begin: "BEGIN",
@@ -56,8 +90,23 @@ pub(super) const SQL: Sql = Sql {
         SET state = excluded.state, exit_code = excluded.exit_code, reason = excluded.reason,
             started_at = excluded.started_at, finished_at = excluded.finished_at
         WHERE log_streams.state <> 'terminated'",
-    advance_stream: sql::ADVANCE_STREAM,
-    insert_chunk: sql::INSERT_CHUNK,
+    // In one order, lest two syncs wait for each other.
+    lock_streams: "
+        SELECT id FROM log_streams
+        WHERE id = ANY (ARRAY(SELECT (value ->> 'id')::bigint FROM json_array_elements($1::json)))
+        ORDER BY id FOR NO KEY UPDATE",
+    advance_streams: "
+        UPDATE log_streams
+        SET cursor_ts = new.cursor_ts, cursor_seen = new.cursor_seen, cursor_stepped = new.cursor_stepped,
+            lines = new.lines, bytes = log_streams.bytes + new.bytes, replaced = log_streams.replaced + new.replaced,
+            gaps = new.gaps, complete = new.complete
+        FROM json_to_recordset($1::json) AS new(id bigint, at_ts bigint, at_seen bigint, at_lines bigint,
+            at_gaps bigint, cursor_ts bigint, cursor_seen bigint, cursor_stepped boolean, lines bigint, gaps bigint,
+            bytes bigint, replaced bigint, complete boolean)
+        WHERE log_streams.id = new.id AND log_streams.cursor_ts IS NOT DISTINCT FROM new.at_ts
+          AND log_streams.cursor_seen = new.at_seen AND log_streams.lines = new.at_lines
+          AND log_streams.gaps = new.at_gaps AND NOT log_streams.complete
+        RETURNING log_streams.id",
     held_steps: "
         SELECT json_build_object('id', id, 'namespace', coalesce(nullif(namespace, ''), $2),
             'k6_test_name', k6_test_name, 'k6_uid', k6_uid)::text
@@ -71,9 +120,10 @@ pub(super) const SQL: Sql = Sql {
     open_logs: "
         SELECT DISTINCT step_id::text FROM log_streams
         WHERE NOT complete AND step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
-    insert_gap: "
+    insert_gaps: "
         INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at)
-        VALUES ($1, $2, $3, $4, $5::timestamptz)",
+        SELECT stream_id, after_ts, before_ts, cause, $2::timestamptz
+        FROM json_to_recordset($1::json) AS new(stream_id bigint, after_ts bigint, before_ts bigint, cause text)",
     find_runs: sql::FIND_RUNS,
     count_streams: "
         SELECT count(*)::text FROM log_streams JOIN test_run_steps ON test_run_steps.id = step_id

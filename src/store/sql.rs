@@ -4,6 +4,14 @@
 //! `store` serves both databases, a batch is one statement of constant text, and no value is ever part of a statement.
 //! The keys are the columns' names. Log bodies are the exception: they are bound as they are.
 
+use super::model::Chunk;
+
+/// Bodies are large: each database takes many of them in the way that it takes fastest.
+pub(super) trait InsertChunks {
+    /// Appends each chunk to its stream; no stream may be there twice.
+    async fn insert_chunks(&mut self, chunks: &[(i64, &Chunk)]) -> Result<(), sqlx::Error>;
+}
+
 /// The statements. Parameters in order of appearance.
 #[derive(Debug)]
 pub(super) struct Sql {
@@ -25,19 +33,18 @@ pub(super) struct Sql {
     pub(super) streams: &'static str,
     /// (facts as JSON): inserts new lives, updates known ones that have not ended
     pub(super) put_streams: &'static str,
-    /// (id, expected cursor_ts, cursor_seen, lines, gaps; new cursor_ts, cursor_seen, cursor_stepped; more lines,
-    /// bytes, replaced, gaps; complete): no row if the stream is elsewhere
-    pub(super) advance_stream: &'static str,
-    /// (stream id, first_ts, last_ts, lines, body)
-    pub(super) insert_chunk: &'static str,
+    /// (moves as JSON): waits until this transaction alone may move these streams
+    pub(super) lock_streams: &'static str,
+    /// (moves as JSON) → ids of the streams that were where they were expected to be
+    pub(super) advance_streams: &'static str,
     /// (namespaces as JSON or null for all, default namespace) → [`super::model::HeldStep`]
     pub(super) held_steps: &'static str,
     /// (step ids as JSON, held)
     pub(super) set_held: &'static str,
     /// (step ids as JSON) → ids of those with logs that are not complete
     pub(super) open_logs: &'static str,
-    /// (stream id, after_ts, before_ts, cause, noticed_at)
-    pub(super) insert_gap: &'static str,
+    /// (gaps with their stream ids as JSON, noticed_at)
+    pub(super) insert_gaps: &'static str,
     /// (id, external_id or name) → ids of runs as text
     pub(super) find_runs: &'static str,
     /// (run ids as JSON) → number of their streams as text
@@ -75,15 +82,6 @@ pub(super) struct Sql {
 
 pub(super) const FIND_RUN: &str =
     "SELECT id FROM test_runs WHERE name = $1 AND namespace = $2 ORDER BY id DESC LIMIT 1";
-pub(super) const ADVANCE_STREAM: &str = "
-    UPDATE log_streams
-    SET cursor_ts = $6, cursor_seen = $7, cursor_stepped = $8, lines = lines + $9, bytes = bytes + $10,
-        replaced = replaced + $11, gaps = gaps + $12, complete = $13
-    WHERE id = $1 AND cursor_ts IS NOT DISTINCT FROM $2 AND cursor_seen = $3 AND lines = $4 AND gaps = $5
-      AND NOT complete";
-pub(super) const INSERT_CHUNK: &str = "
-    INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
-    VALUES ($1, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = $1), $2, $3, $4, $5)";
 pub(super) const FIND_RUNS: &str = "
     SELECT CAST(id AS TEXT) FROM test_runs WHERE CAST(id AS TEXT) = $1 OR external_id = $1 OR name = $1 ORDER BY id";
 pub(super) const CHUNKS: &str =

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-use super::sql::{self, Sql};
+use super::model::Chunk;
+use super::sql::{self, InsertChunks, Sql};
 
 /// Other processes may be writing; each write is short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,6 +21,26 @@ pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
         // In WAL mode a power cut may undo the last commits but never splits one; the next sync reads those lines again.
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT))
+}
+
+/// Statements are cheap within the process.
+impl InsertChunks for SqliteConnection {
+    async fn insert_chunks(&mut self, chunks: &[(i64, &Chunk)]) -> Result<(), sqlx::Error> {
+        const INSERT: &str = "
+            INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
+            VALUES ($1, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = $1), $2, $3, $4, $5)";
+        for (stream_id, chunk) in chunks {
+            sqlx::query(INSERT)
+                .bind(stream_id)
+                .bind(chunk.first_ts)
+                .bind(chunk.last_ts)
+                .bind(chunk.lines)
+                .bind(&chunk.body)
+                .execute(&mut *self)
+                .await?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) const SQL: Sql = Sql {
@@ -66,8 +88,19 @@ pub(super) const SQL: Sql = Sql {
         SET state = excluded.state, exit_code = excluded.exit_code, reason = excluded.reason,
             started_at = excluded.started_at, finished_at = excluded.finished_at
         WHERE log_streams.state <> 'terminated'",
-    advance_stream: sql::ADVANCE_STREAM,
-    insert_chunk: sql::INSERT_CHUNK,
+    // BEGIN IMMEDIATE is the lock.
+    lock_streams: "SELECT 1 WHERE $1 IS NULL",
+    advance_streams: "
+        UPDATE log_streams
+        SET cursor_ts = new.value ->> 'cursor_ts', cursor_seen = new.value ->> 'cursor_seen',
+            cursor_stepped = new.value ->> 'cursor_stepped', lines = new.value ->> 'lines',
+            bytes = bytes + (new.value ->> 'bytes'), replaced = replaced + (new.value ->> 'replaced'),
+            gaps = new.value ->> 'gaps', complete = new.value ->> 'complete'
+        FROM json_each($1) AS new
+        WHERE log_streams.id = new.value ->> 'id' AND cursor_ts IS new.value ->> 'at_ts'
+          AND cursor_seen = new.value ->> 'at_seen' AND lines = new.value ->> 'at_lines'
+          AND gaps = new.value ->> 'at_gaps' AND NOT complete
+        RETURNING log_streams.id",
     held_steps: "
         SELECT json_object('id', id, 'namespace', coalesce(nullif(namespace, ''), $2), 'k6_test_name', k6_test_name,
             'k6_uid', k6_uid)
@@ -79,8 +112,10 @@ pub(super) const SQL: Sql = Sql {
     open_logs: "
         SELECT DISTINCT CAST(step_id AS TEXT) FROM log_streams
         WHERE NOT complete AND step_id IN (SELECT value FROM json_each($1))",
-    insert_gap: "
-        INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at) VALUES ($1, $2, $3, $4, $5)",
+    insert_gaps: "
+        INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at)
+        SELECT value ->> 'stream_id', value ->> 'after_ts', value ->> 'before_ts', value ->> 'cause', $2
+        FROM json_each($1)",
     find_runs: sql::FIND_RUNS,
     count_streams: "
         SELECT CAST(count(*) AS TEXT) FROM log_streams JOIN test_run_steps ON test_run_steps.id = step_id
