@@ -23,9 +23,9 @@ const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// A log that its node did not give for so long after the container's end is given up.
 const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// When its container has ended, a log of at most so many stored lines is read from its beginning once more: an answer by
-/// time shows no line that a clock stamped too early. Kubelets keep 10 MiB of a log (FACT 4), which is fewer lines; only
-/// where they were told to keep more is a log too long to be sure that one cycle can read it again.
-const REREAD_LINES: i64 = 250_000;
+/// time shows no line that a clock stamped too early. Kubelets keep 10 MiB of a log (FACT 4); where they were told to keep
+/// far more, one cycle might never be long enough to read it all again.
+const REREAD_LINES: i64 = 2_000_000;
 /// A log is asked for so often before the rest is left to the next cycle.
 const MOST_READS: usize = 6;
 
@@ -158,6 +158,17 @@ enum Extent {
     Whole,
 }
 
+/// What an answer showed of a log's end.
+#[derive(PartialEq, Eq)]
+struct End {
+    /// The last line, if it had no newline.
+    unterminated: Option<Vec<u8>>,
+    /// Not even the lines at the cursor.
+    cursor_missing: bool,
+    /// Nothing at all, and nothing is stored.
+    is_empty: bool,
+}
+
 /// What one read found, its last lines not yet stored.
 struct Found {
     rest: Rest,
@@ -213,11 +224,10 @@ impl Capture<'_> {
             true => Extent::Whole,
             false => Extent::Since,
         };
-        // The unterminated line at the end that the read before found.
-        let mut before: Option<Option<Vec<u8>>> = None;
+        let mut before: Option<End> = None;
         let mut is_doubtful = false;
         for _ in 0..MOST_READS {
-            let closed = before.as_ref().and_then(Option::as_deref);
+            let closed = before.as_ref().and_then(|end| end.unterminated.as_deref());
             let mut found = self.read(extent, previous, until, closed).await?;
             is_doubtful |= found.is_doubtful;
             let Rest {
@@ -226,12 +236,16 @@ impl Capture<'_> {
                 halt,
                 ..
             } = found.rest;
-            let unterminated = found.rest.unterminated.take();
             let is_empty = self.position.cursor_ts.is_none() && found.rest.lines.is_none();
-            let is_same_end = is_closed || before.as_ref() == Some(&unterminated);
+            let end = End {
+                unterminated: found.rest.unterminated.take(),
+                cursor_missing,
+                is_empty,
+            };
+            let is_same_end = is_closed || before.as_ref() == Some(&end);
             let agrees = is_same_end && !found.is_more && halt.is_none();
             let is_believed = match cursor_missing || is_empty {
-                true => self.has_settled() && until.is_none(),
+                true => self.has_settled() && (previous || until.is_none()),
                 false => until.is_none_or(|until| self.has_ended_before(until)),
             };
             if agrees && is_believed {
@@ -255,7 +269,7 @@ impl Capture<'_> {
                 true => Extent::Whole,
                 false => Extent::Since,
             };
-            before = Some(unterminated);
+            before = Some(end);
         }
         Ok(())
     }

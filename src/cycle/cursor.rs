@@ -11,7 +11,7 @@ use crate::store::model::{Gap, GapCause};
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Of a longer line only the beginning is kept, and a gap says so: a line is held in memory whole.
-pub const LINE_BYTES: usize = 4 * 1024 * 1024;
+pub const LINE_BYTES: usize = 2 * 1024 * 1024;
 
 /// No time in front of a line is longer, with its space.
 const TIME_BYTES: usize = 64;

@@ -19,6 +19,9 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
 /// that may be restarted, what was written later than this before the pods were listed waits for the next list.
 const STATUS_DELAY: SignedDuration = SignedDuration::from_secs(10);
 
+/// An end is told in whole seconds, and runtimes may stamp the last lines a moment after it.
+const END_PRECISION: SignedDuration = SignedDuration::from_secs(2);
+
 /// What the cluster and the database show, all of it taken before anything is decided.
 #[derive(Debug)]
 pub struct Sight<'a> {
@@ -77,7 +80,7 @@ pub enum Todo {
         previous: bool,
         /// The container had ended before now: the log's end is its end.
         ended: bool,
-        /// Only lines up to this time: those after it may be of a life that began after the pods were listed.
+        /// Only lines up to this time: those after it may be of another life.
         until: Option<Timestamp>,
     },
     /// There is no more to come; `Some`: and why lines may be missing.
@@ -562,7 +565,11 @@ fn plan_streams(
 
 fn plan_life(life: &Life, known: Option<&Stream>, now: Timestamp) -> StreamPlan {
     let is_complete = known.is_some_and(|stream| stream.complete);
-    let until = life.replaceable.then(|| now - STATUS_DELAY);
+    // What is `previous` may be another life by the time that it is read: its lines are later than this one's end.
+    let until = match life.previous {
+        true => life.facts.finished_at.map(|end| end + END_PRECISION),
+        false => life.replaceable.then(|| now - STATUS_DELAY),
+    };
     let todo = match life.facts.state {
         _ if is_complete => Todo::Nothing,
         StreamState::Waiting if life.stillborn => Todo::Close(None),

@@ -27,6 +27,8 @@ on_both_databases!(
     a_clock_that_steps_back_hides_nothing_that_is_read_in_time,
     lines_that_a_clock_hid_for_good_leave_a_gap,
     a_restart_between_the_list_and_the_read_mixes_no_lives,
+    another_life_before_the_read_is_not_taken_for_the_one_before,
+    an_answer_that_is_cut_off_at_its_beginning_is_not_a_log_s_end,
     a_log_of_300_mb_is_stored_in_bounded_memory,
 );
 
@@ -385,7 +387,7 @@ async fn a_line_of_1_mb_is_one_line_and_of_5_mb_the_beginning_is_kept(database: 
     end(&cluster, &pod).await;
     sync(&cluster, &database).await;
     let stored = database.log(&pod, "k6", 0).await;
-    let kept = &too_long[..4 * MIB];
+    let kept = &too_long[..2 * MIB];
     assert!(
         stored == format!("{long}\n{kept}\nafter\n"),
         "{} bytes",
@@ -474,18 +476,72 @@ async fn a_restart_between_the_list_and_the_read_mixes_no_lives(database: Databa
     sync(&cluster, &database).await;
     assert_eq!(database.log(pod, "k6", 0).await, "first life\n");
 
-    cluster.pod_status(pod, restarted(1)).await;
+    let restarted = || {
+        let mut status = restarted(1);
+        let ended = jiff::Timestamp::from_nanosecond((now - 49 * SECOND).into()).unwrap();
+        status["containerStatuses"][0]["lastState"]["terminated"]["finishedAt"] =
+            ended.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
+        status
+    };
+    cluster.pod_status(pod, restarted()).await;
     sync(&cluster, &database).await;
     assert_eq!(database.log(pod, "k6", 0).await, "first life\nits end\n");
     assert_eq!(database.log(pod, "k6", 1).await, "", "too young");
     // Nothing restarts in a pod that is over.
-    let mut over = restarted(1);
+    let mut over = restarted();
     over["phase"] = "Succeeded".into();
     over["containerStatuses"][0]["state"] = State::Terminated(0, "Completed").json();
     cluster.pod_status(pod, over).await;
     cluster.stage("shop", "finished").await;
     sync(&cluster, &database).await;
     assert_eq!(database.log(pod, "k6", 1).await, "second life\n");
+    assert!(gaps(&database).await.is_empty());
+}
+
+/// `previous` is the life before the present one, whichever that is by then.
+async fn another_life_before_the_read_is_not_taken_for_the_one_before(database: Database) {
+    let cluster = Cluster::start().await;
+    cluster.test_run("shop", 1, "started").await;
+    let pod = cluster.restartable_pod("shop", "1").await;
+    let pod = pod.as_str();
+    let log = cluster.log(pod, "k6");
+    log.write_line(BASE, b"first life");
+    log.restart();
+    cluster.pod_status(pod, restarted(1)).await;
+    // The list says that the second life runs; then that has ended, too.
+    log.write_line(BASE + 60 * SECOND, b"second life");
+    log.restart();
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(pod, "k6", 0).await, "");
+    cluster.pod_status(pod, restarted(2)).await;
+    sync(&cluster, &database).await;
+    assert_eq!(database.log(pod, "k6", 0).await, "");
+    assert_eq!(gaps(&database).await, ["restarted - -"]);
+}
+
+/// No answer says whether it is whole, and one that is empty could be the log's after a rotation.
+async fn an_answer_that_is_cut_off_at_its_beginning_is_not_a_log_s_end(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = runner(&cluster).await;
+    let log = cluster.log(&pod, "k6");
+    for line in 0..50 {
+        log.write_line(BASE + line, format!("line {line}").as_bytes());
+    }
+    end(&cluster, &pod).await;
+    for after_bytes in [1_000_000, 0] {
+        cluster.standin_cluster().fault(Fault {
+            kinds: vec!["get pods/log".to_owned()],
+            probability: 1.0,
+            times: Some(1),
+            action: FaultAction::CleanCut { after_bytes },
+        });
+    }
+    sync(&cluster, &database).await;
+    assert_eq!(cluster.standin_cluster().faults_injected(), 2);
+    assert_eq!(
+        database.log(&pod, "k6", 0).await.into_bytes(),
+        log.written()
+    );
     assert!(gaps(&database).await.is_empty());
 }
 

@@ -48,6 +48,8 @@ pub struct Witness {
     pub log: Log,
     pub events: Vec<Event>,
     restarts: usize,
+    /// Seconds since 1970, by the node's clock.
+    restarted_at: i64,
     restartable: bool,
     /// Its pod is no longer there.
     pub gone: bool,
@@ -230,6 +232,7 @@ impl World {
         }
         it.log.restart();
         it.restarts += 1;
+        it.restarted_at = self.clock / SECOND;
         it.recorded = false;
         let status = it.status(State::Running);
         let pod = it.pod.clone();
@@ -261,6 +264,7 @@ impl World {
                 pod,
                 events: Vec::new(),
                 restarts: 0,
+                restarted_at: 0,
                 restartable,
                 gone: false,
                 recorded: false,
@@ -404,10 +408,12 @@ impl Witness {
     }
 
     fn status(&self, state: State) -> Value {
-        let last = match self.restarts {
-            0 => json!({}),
-            _ => State::Terminated(1, "Error").json(),
-        };
+        let mut last = json!({});
+        if self.restarts > 0 {
+            last = State::Terminated(1, "Error").json();
+            let ended = jiff::Timestamp::from_second(self.restarted_at).unwrap();
+            last["terminated"]["finishedAt"] = ended.to_string().into();
+        }
         json!({"containerStatuses": [{
             "name": "k6", "image": "k6", "imageID": "", "ready": false, "restartCount": self.restarts,
             "state": state.json(), "lastState": last,
