@@ -174,6 +174,8 @@ async fn reconcile(
     let (mut steps, bad_steps) = store.active_steps(&settings.scope()).await?;
     if settings.discovery == Discovery::Off && !steps.is_empty() {
         test_runs = cluster.test_runs(&settings.namespaces).await?;
+    } else {
+        add_overtaken(cluster, settings, &steps, &mut test_runs).await?;
     }
     let mut failures: Vec<Failure> = bad_steps
         .into_iter()
@@ -233,6 +235,30 @@ async fn reconcile(
     let mut report = report(settings, begun, &plans, &captured, updated.len(), failures);
     report.details.held = held;
     Ok(report)
+}
+
+/// A TestRun that appeared after the list may have been adopted by another sync before the steps were read: only a list
+/// after them tells whether it is gone.
+async fn add_overtaken(
+    cluster: &Cluster,
+    settings: &Settings,
+    steps: &[Step],
+    test_runs: &mut Listed<TestRun>,
+) -> Result<(), ClusterError> {
+    let listed: HashSet<&str> = test_runs.items.iter().map(|run| run.uid.as_str()).collect();
+    let missing: HashSet<&str> = steps
+        .iter()
+        .filter(|step| !step.record.status.is_final())
+        .filter_map(|step| step.record.k6_uid.as_deref())
+        .filter(|uid| !listed.contains(uid))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut later = cluster.test_runs(&settings.namespaces).await?.items;
+    later.retain(|run| missing.contains(run.uid.as_str()));
+    test_runs.items.extend(later);
+    Ok(())
 }
 
 /// The time by the API server's clock, which stamps the objects; ours, which may be wrong, only fills in the part of a

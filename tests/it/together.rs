@@ -1,16 +1,49 @@
 //! Any number of syncs at once: nothing is lost, nothing is doubled.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
+use k6sync_standin::{Fault, FaultAction, Options};
 use serde_json::Value;
 
 use crate::on_both_databases;
 use crate::support::cluster::{State, write_lines};
+use crate::support::running_loop::wait_for;
 use crate::support::{Cluster, Database, Program};
 
 on_both_databases!(
     eight_that_begin_with_an_empty_database_do_the_work_of_one,
     four_at_once_follow_logs_that_grow,
+    a_test_run_that_another_sync_adopts_after_the_list_is_not_lost,
 );
+
+/// The list of one sync is on its way while the TestRun is made, and another sync adopts it.
+async fn a_test_run_that_another_sync_adopts_after_the_list_is_not_lost(database: Database) {
+    let cluster = Cluster::standin(Options::default()).await;
+    cluster.running("cart", 1).await;
+    Program::migrate(&database).run().await;
+    cluster.standin_cluster().fault(Fault {
+        kinds: vec!["list testruns".to_owned()],
+        probability: 1.0,
+        times: Some(1),
+        action: FaultAction::Stall {
+            after_bytes: 10,
+            duration: Duration::from_secs(4),
+        },
+    });
+    let slow = Program::sync_once(&cluster, &database, &[]).run();
+    let quick = async {
+        let is_listed = async || cluster.standin_cluster().faults_injected() == 1;
+        wait_for("the list", Duration::from_secs(10), is_listed).await;
+        cluster.running("shop", 1).await;
+        Program::sync_once(&cluster, &database, &[]).report().await
+    };
+    let (slow, _) = tokio::join!(slow, quick);
+    assert_eq!(slow.code, 0, "{slow:?}");
+    let mut statuses = database.statuses().await;
+    statuses.sort();
+    assert_eq!(statuses, ["cart running -", "shop running -"]);
+}
 
 const RUNNERS: i64 = 3;
 
