@@ -479,6 +479,7 @@ fn update(plan: &StepPlan) -> Option<StepUpdate> {
     (plan.record != plan.step.record).then(|| StepUpdate {
         id: plan.step.id,
         test_run_id: plan.step.test_run_id,
+        namespace: plan.step.namespace.clone(),
         version: plan.step.version,
         record: plan.record.clone(),
     })

@@ -438,6 +438,8 @@ pub struct StepUpdate {
     pub id: i64,
     /// Its run.
     pub test_run_id: i64,
+    /// Where its TestRun is: what a row without a namespace is to say once it has a TestRun.
+    pub namespace: String,
     /// The version that the decision was made on.
     pub version: i64,
     /// The new record.

@@ -158,8 +158,10 @@ pub(super) const SQL: Sql = Sql {
         UPDATE test_run_steps
         SET k6_uid = new.k6_uid, parallelism = new.parallelism, stage = new.stage, status = new.status,
             reason = new.reason, message = new.message, started_at = new.started_at, finished_at = new.finished_at,
-            version = test_run_steps.version + 1
-        FROM json_to_recordset($1::json) AS new(id bigint, version bigint, k6_uid text, parallelism bigint, stage text,
+            version = test_run_steps.version + 1,
+            namespace = CASE WHEN new.k6_uid IS NULL THEN test_run_steps.namespace
+                             ELSE coalesce(nullif(test_run_steps.namespace, ''), new.namespace) END
+        FROM json_to_recordset($1::json) AS new(id bigint, version bigint, namespace text, k6_uid text, parallelism bigint, stage text,
             status text, reason text, message text, started_at timestamptz, finished_at timestamptz)
         WHERE test_run_steps.id = new.id AND test_run_steps.version = new.version
           AND NOT EXISTS (SELECT 1 FROM test_run_steps other WHERE other.k6_uid = new.k6_uid AND other.id <> new.id)

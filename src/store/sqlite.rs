@@ -149,7 +149,9 @@ pub(super) const SQL: Sql = Sql {
         UPDATE test_run_steps
         SET k6_uid = new.value ->> 'k6_uid', parallelism = new.value ->> 'parallelism', stage = new.value ->> 'stage',
             status = new.value ->> 'status', reason = new.value ->> 'reason', message = new.value ->> 'message',
-            started_at = new.value ->> 'started_at', finished_at = new.value ->> 'finished_at', version = version + 1
+            started_at = new.value ->> 'started_at', finished_at = new.value ->> 'finished_at', version = version + 1,
+            namespace = iif(new.value ->> 'k6_uid' IS NULL, namespace,
+                            coalesce(nullif(namespace, ''), new.value ->> 'namespace'))
         FROM json_each($1) AS new
         WHERE test_run_steps.id = new.value ->> 'id' AND version = new.value ->> 'version'
           AND NOT EXISTS (SELECT 1 FROM test_run_steps other

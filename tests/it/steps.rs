@@ -159,6 +159,11 @@ async fn a_step_without_a_namespace_is_of_the_default_one(database: Database) {
     );
     assert_eq!(database.statuses().await, ["wanted passed -"]);
     assert_eq!(database.log(&pod, "k6", 0).await, written(&cluster, &pod));
+    assert_eq!(
+        database.texts("SELECT namespace FROM test_run_steps").await,
+        [cluster.namespace()],
+        "another sync may have another default"
+    );
 }
 
 async fn a_step_without_a_test_run_is_an_error_of_its_own(database: Database) {
