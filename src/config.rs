@@ -35,7 +35,7 @@ pub struct Config {
     /// Logs read at a time.
     pub capture_concurrency: usize,
     /// Whether TestRuns are held until their logs are recorded.
-    pub capture_hold: bool,
+    pub capture_hold: Option<bool>,
     /// A TestRun is held no longer than this after its deletion was asked for.
     pub capture_hold_timeout: Duration,
     /// Name of the control ConfigMap.
@@ -285,7 +285,7 @@ impl Config {
                 DEFAULT_CYCLE_DEADLINE,
             )?,
             capture_concurrency: concurrency,
-            capture_hold: file.capture.hold.unwrap_or(false),
+            capture_hold: file.capture.hold,
             capture_hold_timeout: positive(
                 "capture.holdTimeout",
                 file.capture.hold_timeout,

@@ -58,7 +58,8 @@ impl Cluster {
         }
     }
 
-    /// Takes the finalizer off the TestRun of this name and uid, if it is there; whoever has another uid is left alone.
+    /// Takes the finalizer off the TestRun of this name and uid (`None`: whichever has the name), if it is there; whoever
+    /// has another uid is left alone.
     ///
     /// # Errors
     /// [`ClusterError`]; a conflict if others change it all the time.
@@ -66,12 +67,14 @@ impl Cluster {
         &self,
         namespace: &str,
         name: &str,
-        uid: &str,
+        uid: Option<&str>,
     ) -> Result<(), ClusterError> {
         let mut attempt = 1;
         loop {
             let test_run = match self.test_run(namespace, name).await {
-                Ok(test_run) if test_run.uid == uid && test_run.is_held() => test_run,
+                Ok(test_run) if uid.is_none_or(|uid| test_run.uid == uid) && test_run.is_held() => {
+                    test_run
+                }
                 Ok(_) | Err(ClusterError::NotFound { .. }) => return Ok(()),
                 Err(error) => return Err(error),
             };

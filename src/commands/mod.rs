@@ -15,7 +15,7 @@ use crate::cli::{Cli, Command, Common};
 use crate::cluster::{Cluster, ClusterError, Namespaces};
 use crate::config::{self, Config, ConfigError};
 use crate::control::ControlMap;
-use crate::cycle::Settings;
+use crate::cycle::{Holding, Settings};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -106,7 +106,12 @@ fn settings(config: &Config, cluster: &Cluster, trigger: &'static str, dry_run: 
         missing_after: config.missing_after,
         deadline: config.cycle_deadline,
         concurrency: config.capture_concurrency,
-        hold: config.capture_hold,
+        hold: match config.capture_hold {
+            Some(true) => Holding::On,
+            Some(false) => Holding::Off,
+            // Said by nobody, so that a sync by hand leaves alone what a loop holds.
+            None => Holding::NotOurs,
+        },
         hold_timeout: config.capture_hold_timeout,
         dry_run,
         trigger,

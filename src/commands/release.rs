@@ -36,7 +36,7 @@ pub(super) async fn run(args: &Release) -> anyhow::Result<()> {
         ..
     } in held
     {
-        match cluster.release(namespace, name, uid).await {
+        match cluster.release(namespace, name, Some(uid)).await {
             Ok(()) => super::print(&format!("released {namespace}/{name}"))?,
             Err(error) => {
                 failed += 1;
@@ -45,7 +45,12 @@ pub(super) async fn run(args: &Release) -> anyhow::Result<()> {
         }
     }
     match failed {
-        0 => Ok(()),
+        0 => {
+            tracing::info!(
+                "a loop that runs with --hold holds active TestRuns again at its next cycle; `k6sync job stop` first prevents it"
+            );
+            Ok(())
+        }
         failed => bail!("{failed} TestRuns could not be released"),
     }
 }

@@ -38,7 +38,7 @@ type CycleEnd = Result<Result<Report, RunError>, JoinError>;
 pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut config = super::load(&args.common)?;
-    config.capture_hold |= args.hold;
+    config.capture_hold = Some(args.hold || config.capture_hold == Some(true));
     let listen = args.listen.unwrap_or(config.listen);
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; choose another address by --listen")
@@ -183,22 +183,21 @@ impl SyncLoop {
         let mut is_leader = false;
         let mut schedule = Schedule::new(control.interval);
         let mut running: Option<(Instant, Cycle)> = None;
-        let mut releasing: Option<(Instant, JoinHandle<()>)> = None;
+        let mut releasing: Option<JoinHandle<()>> = None;
+        let mut next_release = Instant::now();
         self.announce(&control);
         loop {
             let now = Instant::now();
             let is_active = control.enabled && is_leader;
             let next = schedule.next_start(now);
-            if running.is_none() && is_active && next <= now {
+            let is_idle = running.is_none() && releasing.is_none();
+            if is_idle && is_active && next <= now {
                 schedule.started(now);
                 running = Some((now, self.start_cycle()));
             }
-            let is_due = match &releasing {
-                Some((started, task)) => task.is_finished() && now >= *started + HEARTBEAT,
-                None => true,
-            };
-            if running.is_none() && is_leader && !control.enabled && is_due {
-                releasing = Some((now, self.release_all()));
+            if is_idle && is_leader && !control.enabled && next_release <= now {
+                releasing = Some(self.release_all());
+                next_release = now + HEARTBEAT;
             }
             let wake = match &running {
                 Some((started, _)) => {
@@ -208,7 +207,7 @@ impl SyncLoop {
                 }
                 None => {
                     self.pulse.beat("a sleep", now + HEARTBEAT);
-                    match is_active {
+                    match is_active && releasing.is_none() {
                         true => next.min(now + HEARTBEAT),
                         false => now + HEARTBEAT,
                     }
@@ -223,11 +222,12 @@ impl SyncLoop {
                     let took = running.take().map(|(started, _)| started.elapsed());
                     self.cycle_ended(ended, took.unwrap_or_default(), &mut schedule);
                 }
+                () = released(&mut releasing) => releasing = None,
                 Ok(()) = self.control.changed() => {
                     let new = self.control.borrow_and_update().clone();
                     schedule.set_interval(new.interval);
                     // What is switched off now lets go at once.
-                    releasing = None;
+                    next_release = Instant::now();
                     let is_restarted = new.restarted_at != control.restarted_at;
                     if is_restarted || (new.enabled && !control.enabled) {
                         schedule.restart();
@@ -261,9 +261,17 @@ impl SyncLoop {
         let store = Arc::clone(&self.store);
         tokio::spawn(async move {
             let cluster = cluster.until(Instant::now() + settings.deadline);
-            if let Err(error) = cycle::hold::release_all(&cluster, &store, &settings).await {
-                tracing::warn!(%error, "cannot let go of the TestRuns that are held; the next tick tries again");
-            }
+            let released = cycle::hold::release_all(&cluster, &store, &settings);
+            let released = timeout(settings.longest(), released).await;
+            let problem = match released {
+                Ok(Ok(_)) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the database does not answer".to_owned(),
+            };
+            tracing::warn!(
+                problem,
+                "cannot let go of the TestRuns that are held; the next tick tries again"
+            );
         })
     }
 
@@ -317,6 +325,14 @@ fn outcome(ended: CycleEnd) -> (CycleOutcome, Option<Report>, String) {
 async fn join(running: &mut Option<(Instant, Cycle)>) -> CycleEnd {
     match running {
         Some((_, cycle)) => cycle.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The end of what lets go of TestRuns; never, if nothing does. It tells itself how that went.
+async fn released(releasing: &mut Option<JoinHandle<()>>) {
+    match releasing {
+        Some(task) => drop(task.await),
         None => std::future::pending().await,
     }
 }

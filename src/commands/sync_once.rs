@@ -10,11 +10,13 @@ use crate::cycle::{self, Report, RunError};
 
 pub(super) async fn run(args: &SyncOnce) -> anyhow::Result<()> {
     let mut config = super::load(&args.common)?;
-    config.capture_hold |= args.hold;
+    if args.hold {
+        config.capture_hold = Some(true);
+    }
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
     if !args.force && !is_enabled(&config, &cluster).await? {
         tracing::info!("K6 steps sync is disabled");
-        if config.capture_hold && !args.dry_run {
+        if config.capture_hold == Some(true) && !args.dry_run {
             release_all(&config, &cluster, args.no_migrate).await?;
         }
         return print(&Report::disabled(), args.output);

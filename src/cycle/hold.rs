@@ -19,10 +19,21 @@ use crate::store::{Store, StoreError};
 /// Finalizers put on or taken off at a time.
 const CONCURRENCY: usize = 8;
 
+/// Whether TestRuns are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// Active ones are, until their logs are recorded.
+    On,
+    /// None is, and those that are held are let go.
+    Off,
+    /// None is put on hold; what another k6sync holds stays held until its logs are recorded or its time is over.
+    NotOurs,
+}
+
 /// Whether, and for how long, TestRuns are held.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
-    enabled: bool,
+    holding: Holding,
     /// Counted from when the deletion was asked for.
     timeout: SignedDuration,
 }
@@ -30,23 +41,29 @@ struct Rules {
 impl Rules {
     fn of(settings: &Settings) -> Self {
         Self {
-            enabled: settings.hold,
+            holding: settings.hold,
             timeout: SignedDuration::try_from(settings.hold_timeout).unwrap_or(SignedDuration::MAX),
         }
     }
 
     /// Whether to put the finalizer on the TestRun of a step that `is_over` or not.
     fn wants_hold(self, test_run: &TestRun, is_over: bool) -> bool {
-        self.enabled && !is_over && !test_run.is_held() && test_run.deletion_timestamp.is_none()
+        self.holding == Holding::On
+            && !is_over
+            && !test_run.is_held()
+            && test_run.deletion_timestamp.is_none()
     }
 
     /// Whether to take it off. `is_recorded`: the step is over and its logs are complete.
     fn frees(self, test_run: &TestRun, is_recorded: bool, now: Timestamp) -> bool {
-        !self.enabled
-            || is_recorded
-            || test_run
-                .deletion_timestamp
-                .is_some_and(|asked| now.duration_since(asked) >= self.timeout)
+        self.holding == Holding::Off || is_recorded || self.is_overdue(test_run, now)
+    }
+
+    /// Nobody holds a TestRun longer.
+    fn is_overdue(self, test_run: &TestRun, now: Timestamp) -> bool {
+        test_run
+            .deletion_timestamp
+            .is_some_and(|asked| now.duration_since(asked) >= self.timeout)
     }
 }
 
@@ -72,7 +89,12 @@ pub(super) async fn put(
     if settings.dry_run {
         return Ok(Vec::new());
     }
-    let step_ids: Vec<i64> = wanted.iter().map(|(step, _)| step.id).collect();
+    let mut step_ids: Vec<i64> = wanted.iter().map(|(step, _)| step.id).collect();
+    // Those that bear it and are not on record: syncs met, or the database was restored.
+    step_ids.extend(plans.iter().filter_map(|plan| {
+        let is_forgotten = !plan.step.held && test_run(plan, test_runs)?.is_held();
+        is_forgotten.then_some(plan.step.id)
+    }));
     store.set_held(&step_ids, true).await?;
     let wanted = &wanted;
     let outcomes = stream::iter(0..wanted.len()).map(|number| async move {
@@ -124,7 +146,11 @@ pub(super) async fn take_off(
         |plan: &StepPlan| plan.record.status.is_final() && !open.contains(&plan.step.id);
 
     let scope = settings.scope();
-    let held: HashSet<i64> = match settings.hold || plans.iter().any(|plan| plan.step.held) {
+    let are_held = |test_run: &&TestRun| test_run.is_held();
+    let is_of_account = settings.hold == Holding::On
+        || plans.iter().any(|plan| plan.step.held)
+        || test_runs.values().any(are_held);
+    let held: HashSet<i64> = match is_of_account {
         true => store
             .held_steps(&scope)
             .await?
@@ -151,17 +177,24 @@ pub(super) async fn take_off(
                 step: Some(&plan.step),
                 namespace: &plan.step.namespace,
                 name: &plan.step.k6_test_name,
-                uid: plan.record.k6_uid.as_deref().unwrap_or_default(),
+                uid: plan.record.k6_uid.as_deref(),
             }),
             _ => {}
         }
     }
-    // Of steps at their end: the database was restored, or another one's k6sync died.
+    // Of steps at their end: the database was restored, or another one's k6sync died. Of no step: its row was deleted, or
+    // a k6sync with another database holds it, and has as much time.
     let left_behind = test_runs.values().filter(|test_run| {
         test_run.is_held()
-            && claimed
-                .get(&test_run.uid)
-                .is_some_and(|step_id| !active.contains(step_id))
+            && match claimed.get(&test_run.uid) {
+                Some(step_id) => !active.contains(step_id),
+                None => {
+                    let is_planned = plans
+                        .iter()
+                        .any(|plan| plan.record.k6_uid.as_deref() == Some(&test_run.uid));
+                    !is_planned && rules.is_overdue(test_run, now)
+                }
+            }
     });
     to_free.extend(left_behind.map(|test_run| Bearer::new(None, test_run)));
 
@@ -201,7 +234,8 @@ struct Bearer<'a> {
     step: Option<&'a Step>,
     namespace: &'a str,
     name: &'a str,
-    uid: &'a str,
+    /// `None`: whichever has the name.
+    uid: Option<&'a str>,
 }
 
 impl<'a> Bearer<'a> {
@@ -210,7 +244,7 @@ impl<'a> Bearer<'a> {
             step,
             namespace: &test_run.namespace,
             name: &test_run.name,
-            uid: &test_run.uid,
+            uid: Some(&test_run.uid),
         }
     }
 }
@@ -228,15 +262,12 @@ pub async fn release_all(
     let mut freed = Vec::new();
     let mut first_error = None;
     for step in store.held_steps(&settings.scope()).await? {
-        let released = match &step.k6_uid {
-            Some(uid) => {
-                cluster
-                    .release(&step.namespace, &step.k6_test_name, uid)
-                    .await
-            }
-            None => Ok(()),
-        };
-        match released {
+        // A sync that was killed early may have put the finalizer on before it noted the uid.
+        let uid = step.k6_uid.as_deref();
+        match cluster
+            .release(&step.namespace, &step.k6_test_name, uid)
+            .await
+        {
             Ok(()) => freed.push(step.id),
             Err(error) => {
                 first_error.get_or_insert(error);
@@ -317,45 +348,49 @@ mod tests {
         }
     }
 
-    fn rules(enabled: bool) -> Rules {
+    fn rules(holding: Holding) -> Rules {
         Rules {
-            enabled,
+            holding,
             timeout: SignedDuration::from_secs(60),
         }
     }
 
     #[test]
     fn a_test_run_is_held_while_its_step_is_not_over() {
-        for (enabled, is_held, deleted, is_over, wanted) in [
-            (true, false, None, false, true),
-            (false, false, None, false, false),
-            (true, true, None, false, false),
-            (true, false, Some(0), false, false),
-            (true, false, None, true, false),
+        for (holding, is_held, deleted, is_over, wanted) in [
+            (Holding::On, false, None, false, true),
+            (Holding::Off, false, None, false, false),
+            (Holding::NotOurs, false, None, false, false),
+            (Holding::On, true, None, false, false),
+            (Holding::On, false, Some(0), false, false),
+            (Holding::On, false, None, true, false),
         ] {
             let test_run = shop(is_held, deleted);
             assert_eq!(
-                rules(enabled).wants_hold(&test_run, is_over),
+                rules(holding).wants_hold(&test_run, is_over),
                 wanted,
-                "{enabled} {is_held} {deleted:?} {is_over}"
+                "{holding:?} {is_held} {deleted:?} {is_over}"
             );
         }
     }
 
     #[test]
     fn it_is_freed_when_recorded_or_when_its_time_is_over_or_hold_is_off() {
-        for (enabled, deleted, is_recorded, now, frees) in [
-            (true, None, false, 1_000_000, false),
-            (true, None, true, 0, true),
-            (true, Some(0), false, 59, false),
-            (true, Some(0), false, 60, true),
-            (true, Some(0), true, 1, true),
-            (false, None, false, 0, true),
+        for (holding, deleted, is_recorded, now, frees) in [
+            (Holding::On, None, false, 1_000_000, false),
+            (Holding::On, None, true, 0, true),
+            (Holding::On, Some(0), false, 59, false),
+            (Holding::On, Some(0), false, 60, true),
+            (Holding::On, Some(0), true, 1, true),
+            (Holding::NotOurs, None, false, 0, false),
+            (Holding::NotOurs, Some(0), false, 60, true),
+            (Holding::NotOurs, None, true, 0, true),
+            (Holding::Off, None, false, 0, true),
         ] {
             assert_eq!(
-                rules(enabled).frees(&shop(true, deleted), is_recorded, at(now)),
+                rules(holding).frees(&shop(true, deleted), is_recorded, at(now)),
                 frees,
-                "{enabled} {deleted:?} {is_recorded} {now}"
+                "{holding:?} {deleted:?} {is_recorded} {now}"
             );
         }
     }

@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout};
 
 pub use self::adopt::{Discovery, RUN_LABEL, STEP_LABEL};
 use self::capture::{Captured, Task, capture};
+pub use self::hold::Holding;
 use self::plan::{Sight, StepPlan, Todo, plan};
 use self::recorder::recorder;
 pub use self::report::{Details, Failure, Outcome, Report};
@@ -53,7 +54,7 @@ pub struct Settings {
     /// Logs read at a time.
     pub concurrency: usize,
     /// Whether TestRuns are held until their logs are recorded.
-    pub hold: bool,
+    pub hold: Holding,
     /// No TestRun is held longer than this after its deletion was asked for.
     pub hold_timeout: Duration,
     /// Reads everything, writes nothing.
@@ -100,7 +101,10 @@ pub enum RunError {
     Overdue(Duration),
 }
 
-/// Requests to Kubernetes end at the deadline; the database is given so much longer to store what they brought.
+/// TestRuns are let go until so long after the deadline.
+const TIME_TO_LET_GO: Duration = Duration::from_secs(20);
+
+/// Other requests to Kubernetes end at the deadline; the database is given so much longer to store what they brought.
 const TIME_TO_STORE: Duration = Duration::from_secs(60);
 
 /// Performs one full cycle.
@@ -227,6 +231,8 @@ async fn reconcile(
         .commit_steps(&updates, &looked_at, begun.at, verdict::roll_up)
         .await?;
 
+    // A cycle that ran out of time lets go all the same.
+    let cluster = &cluster.until(deadline + TIME_TO_LET_GO);
     let (not_freed, held) =
         hold::take_off(cluster, store, settings, &plans, &by_uid, &claimed, now).await?;
 

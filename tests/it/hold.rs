@@ -17,6 +17,9 @@ on_both_databases!(
     without_the_right_the_cycle_goes_on_and_says_what_is_missing,
     switched_off_in_the_configuration_every_hold_is_released,
     switched_off_by_the_config_map_sync_once_releases,
+    a_hold_of_a_step_without_a_uid_is_released,
+    a_hold_that_the_database_forgot_is_noted_again,
+    a_test_run_whose_step_was_deleted_is_let_go_when_its_time_is_over,
     a_test_run_that_ended_long_ago_is_not_held,
     one_that_is_made_anew_is_held_anew,
     killed_at_any_moment_nothing_is_left_behind,
@@ -194,7 +197,13 @@ async fn switched_off_in_the_configuration_every_hold_is_released(database: Data
     cluster.running("cart", 1).await;
     sync(&cluster, &database).await;
     assert_eq!(held(&database).await, 2);
+    // By hand, with no word about it: a loop may hold them.
     Program::sync_once(&cluster, &database, &[]).report().await;
+    assert_eq!(held(&database).await, 2);
+    Program::sync_once(&cluster, &database, &[])
+        .config("capture: {hold: false}")
+        .report()
+        .await;
     for name in ["shop", "cart"] {
         assert!(finalizers(&cluster, name).await.unwrap().is_empty());
     }
@@ -210,6 +219,47 @@ async fn switched_off_by_the_config_map_sync_once_releases(database: Database) {
     assert_eq!(report["outcome"], "disabled");
     assert!(finalizers(&cluster, "shop").await.unwrap().is_empty());
     assert_eq!(held(&database).await, 0);
+}
+
+/// Killed after the finalizer was put on and before the TestRun's uid was noted.
+async fn a_hold_of_a_step_without_a_uid_is_released(database: Database) {
+    let cluster = Cluster::start().await;
+    cluster.running("shop", 1).await;
+    sync(&cluster, &database).await;
+    database
+        .execute("UPDATE test_run_steps SET k6_uid = NULL, status = 'pending'")
+        .await;
+    cluster.control(json!({"enabled": "false"})).await;
+    sync_once(&cluster, &database).report().await;
+    assert!(finalizers(&cluster, "shop").await.unwrap().is_empty());
+    assert_eq!(held(&database).await, 0);
+}
+
+async fn a_hold_that_the_database_forgot_is_noted_again(database: Database) {
+    let cluster = Cluster::start().await;
+    cluster.running("shop", 1).await;
+    sync(&cluster, &database).await;
+    database
+        .execute("UPDATE test_run_steps SET held = (1 = 0)")
+        .await;
+    sync(&cluster, &database).await;
+    assert_eq!(held(&database).await, 1);
+}
+
+async fn a_test_run_whose_step_was_deleted_is_let_go_when_its_time_is_over(database: Database) {
+    let cluster = Cluster::start().await;
+    cluster.running("shop", 1).await;
+    sync(&cluster, &database).await;
+    database.execute("DELETE FROM test_runs").await;
+    cluster.delete_test_run("shop").await;
+    wait_for("the hold's end", Duration::from_secs(20), async || {
+        sync_once(&cluster, &database)
+            .config("{discovery: labelled, capture: {holdTimeout: 1s}}")
+            .report()
+            .await;
+        finalizers(&cluster, "shop").await.is_none()
+    })
+    .await;
 }
 
 async fn a_test_run_that_ended_long_ago_is_not_held(database: Database) {
