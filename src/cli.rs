@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::control::Interval;
 
@@ -35,6 +36,8 @@ pub enum Command {
     Verify(Verify),
     /// Let go of TestRuns that are held (capture.hold), whatever is recorded; needs no database
     Release(Release),
+    /// Delete old logs and cycles; steps, runs and their status stay
+    Prune(Prune),
 }
 
 /// `k6sync sync-once`
@@ -154,6 +157,35 @@ pub struct Release {
     /// TestRuns to let go [default: all that are held]
     #[arg(value_name = "TESTRUN")]
     pub names: Vec<String>,
+}
+
+/// `k6sync prune`
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// Logs of runs that finished longer ago, and cycles that began longer ago, such as 30d or 12h
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub older_than: SignedDuration,
+    /// Keep the logs of the newest N runs, however old they are
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32))]
+    pub keep_last: u32,
+    /// Delete nothing, and print what would be deleted
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// At least a minute, so that a typo does not cost everything.
+fn age(text: &str) -> Result<SignedDuration, String> {
+    let age = text
+        .parse::<Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .map_err(|error| format!("it must be an age such as 30d or 12h: {error}"))?;
+    match age >= SignedDuration::from_mins(1) {
+        true => Ok(age),
+        false => Err("it must be at least 1m".to_owned()),
+    }
 }
 
 /// Settings that commands share.

@@ -2,6 +2,7 @@
 
 mod job;
 mod migrate;
+mod prune;
 mod release;
 mod run_loop;
 mod sync_once;
@@ -33,6 +34,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate(args) => &args.common,
         Command::Release(args) => &args.common,
         Command::Verify(args) => &args.common,
+        Command::Prune(args) => &args.common,
     };
     let environment = config::process_environment;
     telemetry::start(
@@ -46,6 +48,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate(args) => migrate::run(args).await,
         Command::Release(args) => release::run(args).await,
         Command::Verify(args) => verify::run(args).await,
+        Command::Prune(args) => prune::run(args).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -105,6 +105,11 @@ macro_rules! rows {
     };
 }
 
+// After the macros that it uses.
+mod prune;
+
+pub use self::prune::Prunable;
+
 /// What to look at: namespaces, and which one a step without a namespace means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepScope<'a> {

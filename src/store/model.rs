@@ -136,6 +136,8 @@ words! {
         Clock = "clock",
         /// A line was so long that only its beginning was kept.
         Truncated = "truncated",
+        /// The log was recorded, and deleted by `k6sync prune` since.
+        Pruned = "pruned",
     }
 }
 

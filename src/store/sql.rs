@@ -74,6 +74,19 @@ pub(super) struct Sql {
     pub(super) insert_cycle: &'static str,
     /// (cycle id, errors as JSON)
     pub(super) insert_errors: &'static str,
+    /// (time, how many of the newest runs to keep) → [`super::Prunable`]
+    pub(super) prunable: &'static str,
+    /// (time, how many of the newest runs to keep, how many) → ids of that many streams with chunks, of runs that
+    /// finished before
+    pub(super) prunable_streams: &'static str,
+    /// (stream ids as JSON, cause): counts a gap of the cause in those that have none yet
+    pub(super) count_pruned: &'static str,
+    /// (stream ids as JSON, cause, noticed_at): and makes it
+    pub(super) mark_pruned: &'static str,
+    /// (stream ids as JSON, how many)
+    pub(super) delete_chunks: &'static str,
+    /// (time, how many)
+    pub(super) delete_cycles: &'static str,
     /// (how many) → [`super::model::CycleRecord`], newest first
     pub(super) last_cycles: &'static str,
 }

@@ -183,6 +183,36 @@ pub(super) const SQL: Sql = Sql {
         INSERT INTO sync_errors (cycle_id, step_id, step_name, k6_test_name, error)
         SELECT $1, value ->> 'step_id', value ->> 'step_name', value ->> 'k6_test_name', value ->> 'error'
         FROM json_each($2)",
+    prunable: "
+        SELECT json_object('logs', count(*), 'bytes', coalesce(sum(bytes), 0),
+            'cycles', (SELECT count(*) FROM sync_cycles WHERE started_at < $1))
+        FROM log_streams s
+        JOIN test_run_steps ON test_run_steps.id = step_id JOIN test_runs ON test_runs.id = test_run_id
+        WHERE complete AND test_runs.finished_at < $1
+          AND test_runs.status NOT IN ('pending', 'initializing', 'running', 'finishing')
+          AND test_runs.id NOT IN (SELECT id FROM test_runs ORDER BY id DESC LIMIT $2)
+          AND EXISTS (SELECT 1 FROM log_chunks WHERE stream_id = s.id)",
+    prunable_streams: "
+        SELECT s.id FROM log_streams s
+        JOIN test_run_steps ON test_run_steps.id = step_id JOIN test_runs ON test_runs.id = test_run_id
+        WHERE complete AND test_runs.finished_at < $1
+          AND test_runs.status NOT IN ('pending', 'initializing', 'running', 'finishing')
+          AND test_runs.id NOT IN (SELECT id FROM test_runs ORDER BY id DESC LIMIT $2)
+          AND EXISTS (SELECT 1 FROM log_chunks WHERE stream_id = s.id)
+        ORDER BY s.id LIMIT $3",
+    count_pruned: "
+        UPDATE log_streams SET gaps = gaps + 1
+        WHERE id IN (SELECT value FROM json_each($1))
+          AND NOT EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = log_streams.id AND cause = $2)",
+    mark_pruned: "
+        INSERT INTO log_gaps (stream_id, cause, noticed_at)
+        SELECT value, $2, $3 FROM json_each($1)
+        WHERE NOT EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = value AND cause = $2)",
+    delete_chunks: "
+        DELETE FROM log_chunks WHERE (stream_id, seq) IN (
+            SELECT stream_id, seq FROM log_chunks WHERE stream_id IN (SELECT value FROM json_each($1)) LIMIT $2)",
+    delete_cycles: "
+        DELETE FROM sync_cycles WHERE id IN (SELECT id FROM sync_cycles WHERE started_at < $1 LIMIT $2)",
     last_cycles: "
         SELECT json_object('started_at', started_at, 'duration_ms', duration_ms, 'trigger', \"trigger\",
             'instance', instance, 'outcome', outcome, 'total', total, 'updated', updated,

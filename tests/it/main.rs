@@ -28,6 +28,7 @@ mod job_api;
 mod lease;
 mod logs;
 mod manifests;
+mod prune;
 mod rbac;
 mod record;
 mod recording;

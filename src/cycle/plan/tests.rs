@@ -278,7 +278,9 @@ fn todo(todo: Todo) -> &'static str {
             ..
         } => panic!("what was before has ended"),
         Todo::Close(None) => "close",
-        Todo::Close(Some(GapCause::Rotated | GapCause::Clock | GapCause::Truncated)) => {
+        Todo::Close(Some(
+            GapCause::Rotated | GapCause::Clock | GapCause::Truncated | GapCause::Pruned,
+        )) => {
             panic!("only a log tells that")
         }
         Todo::Close(Some(GapCause::Unavailable)) => "close as unavailable",

@@ -1,0 +1,50 @@
+//! `k6sync prune`: deletes old logs and cycles, a little at a time, so that syncs never wait long for it.
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+
+use crate::cli::Prune;
+use crate::store::{Prunable, Store};
+
+pub(super) async fn run(args: &Prune) -> anyhow::Result<()> {
+    let config = super::load(&args.common)?;
+    let before = Timestamp::now()
+        .checked_sub(args.older_than)
+        .context("--older-than reaches back too far")?;
+    if config
+        .database_url
+        .sqlite_file()
+        .is_some_and(|file| !file.exists())
+    {
+        bail!(
+            "there is no database {}; check --database-url, DATABASE_URL or databaseUrl",
+            config.database_url
+        );
+    }
+    let store = Store::open(&config.database_url, args.dry_run).await?;
+    let pruned = prune(&store, before, args).await;
+    store.close().await;
+    let Prunable {
+        logs,
+        bytes,
+        cycles,
+    } = pruned?;
+    let done = match args.dry_run {
+        true => "would delete",
+        false => "deleted",
+    };
+    super::print(&format!(
+        "{done} {logs} container logs ({bytes} bytes) of runs that finished before {before:.0}, and {cycles} cycles"
+    ))
+}
+
+async fn prune(store: &Store, before: Timestamp, args: &Prune) -> anyhow::Result<Prunable> {
+    store.check_or_imagine_schema().await?;
+    let keep_last = i64::from(args.keep_last);
+    let prunable = store.prunable(before, keep_last).await?;
+    if !args.dry_run {
+        while store.prune_logs(before, keep_last).await? {}
+        while store.prune_cycles(before).await? {}
+    }
+    Ok(prunable)
+}
