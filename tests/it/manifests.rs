@@ -181,6 +181,7 @@ fn renderings() -> Option<Vec<Rendering>> {
         &["organizer", "monitoring", "all-namespaces"],
         &["cronjob", "postgres", "all-namespaces"],
         &["cronjob", "hold"],
+        &["prune", "postgres"],
     ] {
         renderings.push(Rendering {
             name: format!("base with {}", components.join(", ")),
@@ -499,7 +500,12 @@ fn every_pod_is_as_restricted_as_pod_security_standards_go() {
             checked += 1;
             assert_eq!(labels["app.kubernetes.io/name"], "k6sync", "{name}");
             assert_eq!(pod["serviceAccountName"], "k6sync", "{name}");
-            assert_eq!(pod["automountServiceAccountToken"], true, "{name}");
+            // Pruning asks the database alone.
+            let asks_kubernetes = labels["app.kubernetes.io/component"] != "prune";
+            assert_eq!(
+                pod["automountServiceAccountToken"], asks_kubernetes,
+                "{name}"
+            );
             let context = json!({
                 "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
@@ -756,13 +762,16 @@ fn the_deployment_of_each_overlay_is_as_meant() {
             "base"
             | "overlays/organizer"
             | "overlays/monitoring"
+            | "overlays/prune"
             | "base with sync-once-pod.yaml" => (&plain[..], 1, "Recreate", "sqlite"),
             "overlays/all-namespaces" | "base with organizer, monitoring, all-namespaces" => {
                 (&all[..], 1, "Recreate", "sqlite")
             }
             "overlays/hold" => (&hold[..], 1, "Recreate", "sqlite"),
             "overlays/hold-all-namespaces" => (&hold_all[..], 1, "Recreate", "sqlite"),
-            "overlays/postgres" => (&plain[..], 1, "RollingUpdate", "postgres"),
+            "overlays/postgres" | "base with prune, postgres" => {
+                (&plain[..], 1, "RollingUpdate", "postgres")
+            }
             "overlays/ha" => (&plain[..], 2, "RollingUpdate", "postgres"),
             "base with postgres, ha, all-namespaces, organizer, monitoring" => {
                 (&all[..], 2, "RollingUpdate", "postgres")
@@ -849,6 +858,7 @@ fn config_of(rendering: &Rendering, pod: &Value) -> Config {
     let common = match cli.command {
         CliCommand::SyncOnce(args) => args.common,
         CliCommand::Loop(args) => args.common,
+        CliCommand::Prune(args) => args.common,
         other => panic!("{other:?}"),
     };
     // The file is where the ConfigMap is mounted.
