@@ -240,7 +240,23 @@ async fn a_rotation_between_reads_leaves_a_gap(database: Database) {
     log.write_line(BASE + 5 * SECOND, b"rotated away");
     log.rotate();
     log.write_line(BASE + 9 * SECOND, b"after the rotation");
-    sync(&cluster, &database).await;
+    let run = Program::sync_once(&cluster, &database, &[]).run().await;
+    let mut lines = run.stderr.lines();
+    let warning = lines.find(|line| line.contains("log lines may be missing"));
+    let warning = warning.unwrap_or_else(|| panic!("{run:?}"));
+    for told in [
+        "WARN",
+        "run=1",
+        "step=\"shop\"",
+        &format!("namespace=\"{}\"", cluster.namespace()),
+        &format!("pod=\"{pod}\""),
+        "container=\"k6\"",
+        "cause=\"rotated\"",
+        "after=\"2026-11-23T04:39:50Z\"",
+        "before=\"2026-11-23T04:39:59Z\"",
+    ] {
+        assert!(warning.contains(told), "{told}: {warning}");
+    }
     assert_eq!(
         database.log(&pod, "k6", 0).await,
         "stored\nafter the rotation\n"
