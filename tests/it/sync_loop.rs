@@ -694,3 +694,21 @@ async fn an_address_in_use_is_told() {
     assert!(run.stderr.contains(&words), "{}", run.stderr);
     assert_eq!(run.files, [""; 0], "it did nothing before");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gaps_are_counted_by_cause() {
+    const GAPS: &str = "k6sync_log_gaps_total{cause=\"rotated\"}";
+    let (cluster, database) = (Cluster::start().await, Database::sqlite());
+    let pods = cluster.running("shop", 1).await;
+    let log = cluster.log(&pods[0], "k6");
+    write_lines(&log, 0..3);
+    let running = start(&cluster, &database, "intervalSeconds: 5").await;
+    running
+        .wait_for_at_least("k6sync_log_lines_total", 3.0, IN_A_WHILE)
+        .await;
+    write_lines(&log, 10..13);
+    log.rotate();
+    write_lines(&log, 20..23);
+    running.wait_for_at_least(GAPS, 1.0, IN_A_WHILE).await;
+    assert_eq!(database.number("SELECT count(*) FROM log_gaps").await, 1);
+}
