@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
-# Measures what a loop costs while nothing happens: the stripped release binary's size, and the memory of an idle loop.
-# Needs neither a cluster nor a database. Leaves nothing behind but target/.
+# Measures what a loop costs while nothing happens (the stripped release binary's size, the memory of an idle loop), and what
+# a cycle costs beside the least that it must cost and the obvious way: scripts/bench.rs says how. --quick: in some minutes.
+# Needs neither a cluster nor a database; with K6SYNC_TEST_POSTGRES_URL it measures on PostgreSQL, too. Leaves nothing behind
+# but target/, with the figures in target/bench/results.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+case "${1:-}" in
+    "" | --quick) ;;
+    *) echo "usage: scripts/bench.sh [--quick]" >&2; exit 2 ;;
+esac
 
 say() { if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
 
 say "Building the release (the first time takes some minutes)"
-cargo build --quiet --release --locked --bin k6sync
+cargo build --quiet --release --locked --bin k6sync --example bench
 cargo build --quiet --locked --bin k6sync-standin --package k6sync-standin
 
 folder=$(mktemp -d)
@@ -66,3 +73,6 @@ if [ -n "${K6SYNC_TEST_POSTGRES_URL:-}" ]; then
     kb=$(idle_memory "$K6SYNC_TEST_POSTGRES_URL")
     awk -v kb="$kb" 'BEGIN {printf "  %-46s %8.1f  (25)\n", "resident memory, idle, PostgreSQL", kb / 1024}'
 fi
+
+say "A cycle: RUNSxRUNNERS, what is new, latency of a request; medians, and the slowest round by the fastest"
+target/release/examples/bench ${1:+"$1"}
