@@ -205,7 +205,7 @@ const DEFAULT_LEASE: &str = "k6sync";
 const DEFAULT_MISSING_AFTER: SignedDuration = SignedDuration::from_mins(10);
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CYCLE_DEADLINE: Duration = Duration::from_secs(120);
-const DEFAULT_CAPTURE_CONCURRENCY: usize = 32;
+const DEFAULT_CAPTURE_CONCURRENCY: usize = 128;
 const MAX_CAPTURE_CONCURRENCY: usize = 1_000;
 const DEFAULT_HOLD_TIMEOUT: Duration = Duration::from_mins(10);
 

@@ -10,6 +10,7 @@ use url::form_urlencoded::byte_serialize;
 use super::Cluster;
 use super::call::Call;
 use super::error::{ClusterError, chain};
+use super::pace::Place;
 use super::request::Send;
 
 /// Which log to read, and from where.
@@ -32,6 +33,8 @@ pub struct LogStream {
     cluster: Cluster,
     call: Call,
     body: Body,
+    /// Until the log's end.
+    place: Option<Place>,
 }
 
 impl Cluster {
@@ -67,11 +70,16 @@ impl Cluster {
         let [namespace, pod] =
             [namespace, pod].map(|name| byte_serialize(name.as_bytes()).collect::<String>());
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
+        let place = match &self.pace {
+            Some(pace) => Some(pace.place().await),
+            None => None,
+        };
         let response = self.stream(&call, Send::get(&path).query(&query)).await?;
         Ok(LogStream {
             cluster: self.clone(),
             call,
             body: response.into_body(),
+            place,
         })
     }
 }
@@ -92,6 +100,9 @@ impl LogStream {
                 Some(Ok(frame)) => {
                     // Anything but data is trailers, which say nothing here.
                     if let Ok(data) = frame.into_data() {
+                        if let Some(place) = &mut self.place {
+                            place.read(data.len()).await;
+                        }
                         return Ok(Some(data));
                     }
                 }

@@ -203,12 +203,9 @@ impl Cluster {
                 call: Box::new(call.clone()),
                 problem: format!("{} is no request: {error}", send.uri),
             })?;
+        let attempt = Attempt::begin(self, call);
         let response = self.client.send(request).await;
-        traffic::count(
-            &self.traffic,
-            call,
-            response.as_ref().ok().map(Response::status),
-        );
+        attempt.end(response.as_ref().ok().map(Response::status));
         let response = response.map_err(|error| self.no_answer(call, &error))?;
         if response.status().is_success() {
             return Ok(response);
@@ -266,6 +263,38 @@ impl Cluster {
                 retry_after,
                 next_page: status.metadata.next_page,
             },
+        }
+    }
+}
+
+/// One attempt at a request: what it came to is counted, also when it is given up.
+struct Attempt<'a> {
+    cluster: &'a Cluster,
+    call: &'a Call,
+    begun: Instant,
+    code: Option<StatusCode>,
+}
+
+impl<'a> Attempt<'a> {
+    fn begin(cluster: &'a Cluster, call: &'a Call) -> Self {
+        Self {
+            cluster,
+            call,
+            begun: Instant::now(),
+            code: None,
+        }
+    }
+
+    fn end(mut self, code: Option<StatusCode>) {
+        self.code = code;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        traffic::count(&self.cluster.traffic, self.call, self.code);
+        if let Some(pace) = &self.cluster.pace {
+            pace.note(self.begun, self.code);
         }
     }
 }

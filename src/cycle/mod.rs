@@ -51,7 +51,7 @@ pub struct Settings {
     pub missing_after: SignedDuration,
     /// A cycle stops after this; the next one goes on.
     pub deadline: Duration,
-    /// Logs read at a time.
+    /// Logs read at a time, at most.
     pub concurrency: usize,
     /// Whether TestRuns are held until their logs are recorded.
     pub hold: Holding,
@@ -448,6 +448,7 @@ async fn capture_logs(
         }
     }
     let tasks = &tasks;
+    let cluster = &cluster.paced(settings.concurrency);
     let (recorder, appends) = recorder(settings.concurrency);
     let captured = async move {
         let recorder = &recorder;

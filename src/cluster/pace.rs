@@ -1,0 +1,335 @@
+//! How many logs are read at a time: what the API server bears, learnt from its answers, and never more than was allowed.
+//!
+//! As TCP does: the number doubles each round trip until an answer says that it is too much, and from then on grows slowly
+//! and shrinks at once. Too much is a refusal (429, 503, no answer at all), or answers that take several times as long as
+//! the fastest. (The crates that offer this had one release, or bring middleware for another HTTP client.)
+//!
+//! Memory is bounded here too: buffers grow with what is read, so that of the logs under way only some may be large.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// Every API server bears so many.
+const FIRST_LIMIT: usize = 32;
+/// Of the answers' usual time, what the latest one counts.
+const WEIGHT: f64 = 1.0 / 16.0;
+/// Answers that take longer than the fastest by these say that requests wait for each other, here or there: the number
+/// is not to grow, or is to shrink. (Factor, seconds.)
+const LONG: (f64, f64) = (2.0, 0.005);
+const TOO_LONG: (f64, f64) = (4.0, 0.050);
+/// What a refusal, and what answers that take too long, leave of the number.
+const AFTER_REFUSAL: f64 = 0.5;
+const AFTER_TOO_LONG: f64 = 0.75;
+/// A log is large once so many bytes of it have been read, and only so many large ones are read on at a time: each may
+/// need a full chunk, a line of 2 MiB and the buffers of its connection.
+const SMALL_BYTES: usize = 128 * 1024;
+const LARGE_AT_A_TIME: usize = 16;
+
+/// The pace of one cycle's log requests. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Pace(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// As many as the window allows, but for `surplus`.
+    places: Arc<Semaphore>,
+    /// For large logs.
+    large: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    window: Window,
+    /// Places that are still taken, but are not to be given again.
+    surplus: usize,
+}
+
+/// A place among the requests under way; free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    pace: Pace,
+    permit: Option<OwnedSemaphorePermit>,
+    /// Bytes that were read in it.
+    bytes: usize,
+    large: Option<OwnedSemaphorePermit>,
+}
+
+impl Pace {
+    /// At most `most` at a time.
+    pub(super) fn new(most: usize) -> Self {
+        let window = Window::new(most);
+        Self(Arc::new(Shared {
+            places: Arc::new(Semaphore::new(window.limit())),
+            large: Arc::new(Semaphore::new(LARGE_AT_A_TIME)),
+            state: Mutex::new(State { window, surplus: 0 }),
+        }))
+    }
+
+    /// Waits for a place.
+    pub(super) async fn place(&self) -> Place {
+        // It is never closed.
+        let permit = Arc::clone(&self.0.places).acquire_owned().await.ok();
+        Place {
+            pace: self.clone(),
+            permit,
+            bytes: 0,
+            large: None,
+        }
+    }
+
+    /// An attempt that began at `sent` was answered; `None`: it was not.
+    pub(super) fn note(&self, sent: Instant, code: Option<StatusCode>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let before = state.window.limit();
+        match code {
+            None | Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+                state.window.refused(sent, now);
+            }
+            Some(_) => state.window.answered(sent, now),
+        }
+        let after = state.window.limit();
+        if after > before {
+            let kept = state.surplus.min(after - before);
+            state.surplus -= kept;
+            self.0.places.add_permits(after - before - kept);
+        } else {
+            let taken = self.0.places.forget_permits(before - after);
+            state.surplus += before - after - taken;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// So many bytes have come; waits until more may. Who is let on waits for no other log, so that each comes to its end.
+    pub(super) async fn read(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > SMALL_BYTES && self.large.is_none() {
+            self.large = Arc::clone(&self.pace.0.large).acquire_owned().await.ok();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.pace.state();
+        if state.surplus > 0
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+            state.surplus -= 1;
+        }
+    }
+}
+
+/// The number itself, without a clock of its own.
+#[derive(Debug)]
+struct Window {
+    limit: f64,
+    most: f64,
+    /// Nothing has said yet that it is too much.
+    is_probing: bool,
+    /// Seconds that the fastest answer took, and those that they usually take.
+    times: Option<(f64, f64)>,
+    /// When the number shrank: what was sent before says nothing of the new one.
+    shrunk_at: Option<Instant>,
+}
+
+impl Window {
+    fn new(most: usize) -> Self {
+        let most = most.max(1);
+        Self {
+            limit: FIRST_LIMIT.min(most) as f64,
+            most: most as f64,
+            is_probing: true,
+            times: None,
+            shrunk_at: None,
+        }
+    }
+
+    fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    fn answered(&mut self, sent: Instant, now: Instant) {
+        let took = now.saturating_duration_since(sent).as_secs_f64();
+        let (fastest, usual) = self.times.unwrap_or((took, took));
+        let (fastest, usual) = (fastest.min(took), usual + (took - usual) * WEIGHT);
+        self.times = Some((fastest, usual));
+        let is_beyond = |(factor, more): (f64, f64)| usual > fastest * factor + more;
+        if is_beyond(TOO_LONG) {
+            self.shrink(AFTER_TOO_LONG, sent, now);
+        } else if !is_beyond(LONG) {
+            let step = if self.is_probing {
+                1.0
+            } else {
+                1.0 / self.limit
+            };
+            self.limit = (self.limit + step).min(self.most);
+        }
+    }
+
+    fn refused(&mut self, sent: Instant, now: Instant) {
+        self.shrink(AFTER_REFUSAL, sent, now);
+    }
+
+    fn shrink(&mut self, factor: f64, sent: Instant, now: Instant) {
+        self.is_probing = false;
+        if self.shrunk_at.is_none_or(|shrunk_at| sent >= shrunk_at) {
+            self.limit = (self.limit * factor).max(1.0);
+            self.shrunk_at = Some(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Rounds of as many requests as are allowed, each answered after what `latency` says of their number.
+    fn rounds(window: &mut Window, count: usize, latency: impl Fn(usize) -> Duration) -> usize {
+        let mut now = Instant::now();
+        for _ in 0..count {
+            let at_a_time = window.limit();
+            let sent = now;
+            now += latency(at_a_time);
+            for _ in 0..at_a_time {
+                window.answered(sent, now);
+            }
+        }
+        window.limit()
+    }
+
+    #[test]
+    fn doubles_each_round_up_to_the_limit() {
+        let mut window = Window::new(200);
+        let limits = [(); 5].map(|()| rounds(&mut window, 1, |_| 5 * MS));
+        assert_eq!(limits, [64, 128, 200, 200, 200]);
+    }
+
+    #[test]
+    fn a_lower_limit_is_kept_from_the_start() {
+        assert_eq!(Window::new(3).limit(), 3);
+        assert_eq!(Window::new(0).limit(), 1);
+    }
+
+    #[test]
+    fn stops_growing_where_requests_wait_for_each_other() {
+        // A server that answers 40 at a time, each within 5 ms.
+        let queue = |at_a_time: usize| 5 * MS * at_a_time.div_ceil(40) as u32;
+        let limit = rounds(&mut Window::new(1_000), 50, queue);
+        assert!((80..=200).contains(&limit), "{limit}");
+    }
+
+    #[test]
+    fn one_refusal_halves_however_many_were_under_way() {
+        let mut window = Window::new(64);
+        rounds(&mut window, 5, |_| 5 * MS);
+        let sent = Instant::now();
+        for _ in 0..64 {
+            window.refused(sent, sent + 5 * MS);
+        }
+        assert_eq!(window.limit(), 32);
+        window.refused(sent + 6 * MS, sent + 7 * MS);
+        assert_eq!(window.limit(), 16);
+    }
+
+    #[test]
+    fn after_a_refusal_it_grows_by_one_a_round() {
+        let mut window = Window::new(64);
+        let sent = Instant::now();
+        window.refused(sent, sent);
+        assert_eq!(window.limit(), 16);
+        assert!((19..=20).contains(&rounds(&mut window, 4, |_| 5 * MS)));
+    }
+
+    #[test]
+    fn shrinks_when_answers_take_many_times_as_long() {
+        let mut window = Window::new(64);
+        rounds(&mut window, 5, |_| 5 * MS);
+        assert!(rounds(&mut window, 5, |_| 500 * MS) < 40);
+    }
+
+    proptest! {
+        #[test]
+        fn stays_between_one_and_the_limit(
+            most in 1_usize..300,
+            answers in prop::collection::vec((0_u64..2_000, any::<bool>()), 0..400),
+        ) {
+            let mut window = Window::new(most);
+            let mut now = Instant::now();
+            for (ms, is_refused) in answers {
+                let sent = now;
+                now += Duration::from_millis(ms);
+                match is_refused {
+                    true => window.refused(sent, now),
+                    false => window.answered(sent, now),
+                }
+                prop_assert!((1..=most).contains(&window.limit()));
+            }
+        }
+    }
+
+    /// Places under way when the number shrinks are not given again, and come back when it grows.
+    #[tokio::test]
+    async fn there_are_as_many_places_as_the_number_says() {
+        let pace = Pace::new(64);
+        let sent = Instant::now();
+        let mut taken = Vec::new();
+        for _ in 0..FIRST_LIMIT {
+            taken.push(pace.place().await);
+        }
+        pace.note(sent, Some(StatusCode::TOO_MANY_REQUESTS));
+        assert_eq!(free(&pace), 0);
+        taken.truncate(FIRST_LIMIT / 2);
+        assert_eq!(free(&pace), 0);
+        taken.truncate(FIRST_LIMIT / 2 - 1);
+        assert_eq!(free(&pace), 1);
+        taken.clear();
+        assert_eq!(free(&pace), FIRST_LIMIT / 2);
+        let later = Instant::now();
+        for _ in 0..FIRST_LIMIT {
+            pace.note(later, Some(StatusCode::OK));
+        }
+        assert!((17..=18).contains(&free(&pace)), "{}", free(&pace));
+    }
+
+    #[tokio::test]
+    async fn only_some_logs_may_be_large() {
+        let pace = Pace::new(64);
+        let mut places = Vec::new();
+        for _ in 0..LARGE_AT_A_TIME {
+            let mut place = pace.place().await;
+            place.read(SMALL_BYTES + 1).await;
+            places.push(place);
+        }
+        let mut last = pace.place().await;
+        last.read(SMALL_BYTES).await;
+        let mut more = pin!(last.read(1));
+        let mut now = Context::from_waker(Waker::noop());
+        assert_eq!(more.as_mut().poll(&mut now), Poll::Pending);
+        places.pop();
+        assert_eq!(more.as_mut().poll(&mut now), Poll::Ready(()));
+    }
+
+    fn free(pace: &Pace) -> usize {
+        pace.0.places.available_permits()
+    }
+}
