@@ -36,6 +36,8 @@ use crate::retry::{Policy, Retry, retry};
 
 /// A server that does not answer is given up on after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// And asked for its reasons after this.
+const LONG_CONNECT: Duration = Duration::from_millis(250);
 /// Transactions undone by others, or by a connection that broke, are tried again like this.
 const AGAIN: Policy = Policy {
     first_pause: Duration::from_millis(20),
@@ -609,18 +611,32 @@ async fn open_sqlite(text: &str, read_only: bool) -> Result<Db, sqlx::Error> {
 
 async fn open_postgres(text: &str) -> Result<Db, sqlx::Error> {
     let options = text.parse::<PgConnectOptions>()?.application_name("k6sync");
-    // A pool goes on trying until its own timeout and then has forgotten why; a single connection says it at once.
-    let attempt = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
-    attempt
-        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))?
-        .close()
-        .await?;
-    let pool = PgPoolOptions::new()
+    let connect = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(CONNECT_TIMEOUT)
-        .connect_with(options)
-        .await?;
-    Ok(Db::Postgres(pool))
+        .connect_with(options.clone());
+    tokio::select! {
+        pool = connect => match pool {
+            Ok(pool) => Ok(Db::Postgres(pool)),
+            Err(sqlx::Error::PoolTimedOut) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            Err(error) => Err(error),
+        },
+        error = refusal(&options) => Err(error),
+    }
+}
+
+/// Why there is no connection to be had. A pool that is refused one tries on until its timeout, and then has forgotten
+/// why; so where it takes long, a single connection finds out. Each costs a login, which is no small part of a short cycle.
+async fn refusal(options: &PgConnectOptions) -> sqlx::Error {
+    tokio::time::sleep(LONG_CONNECT).await;
+    match options.connect().await {
+        Ok(connection) => {
+            // The pool will have its own in a moment.
+            drop(connection.close().await);
+            std::future::pending().await
+        }
+        Err(error) => error,
+    }
 }
 
 /// A value of ours as JSON: plain structs with text keys, which always can be.

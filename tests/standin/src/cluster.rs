@@ -191,7 +191,16 @@ impl Cluster {
         self.0.counters.all()
     }
 
-    /// Counts from zero again.
+    /// How many bytes were sent since then, as they went over the wire.
+    pub fn sent_bytes(&self) -> u64 {
+        self.0.counters.sent_bytes()
+    }
+
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.0.counters.count_sent(bytes);
+    }
+
+    /// Counts requests and bytes from zero again.
     pub fn reset_requests(&self) {
         self.0.counters.reset();
     }

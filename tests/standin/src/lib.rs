@@ -113,10 +113,10 @@ impl Standin {
         let (config, ca_pem) = tls.map(|tls| (tls.config, tls.ca_pem)).unzip();
         Ok(Self {
             addr,
+            task: tokio::spawn(server::run(listener, config, cluster.clone(), router)),
             cluster,
             admin_token,
             ca_pem,
-            task: tokio::spawn(server::run(listener, config, router)),
         })
     }
 

@@ -16,20 +16,31 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::io::InspectWriter;
 
+use crate::cluster::Cluster;
 use crate::faults::HangUp;
 
 /// Serves until it is dropped, and every connection with it.
-pub(crate) async fn run(listener: TcpListener, tls: Option<Arc<ServerConfig>>, router: Router) {
+pub(crate) async fn run(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    cluster: Cluster,
+    router: Router,
+) {
     let tls = tls.map(TlsAcceptor::from);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    let sent = cluster.clone();
+                    // Without it, small answers wait for the client's acknowledgement of the one before.
+                    let _ = stream.set_nodelay(true);
+                    let stream = InspectWriter::new(stream, move |bytes: &[u8]| sent.count_sent(bytes.len()));
                     connections.spawn(connection(stream, peer, tls.clone(), router.clone()));
                 }
                 // Such as too many open files: let some close.
@@ -41,9 +52,12 @@ pub(crate) async fn run(listener: TcpListener, tls: Option<Arc<ServerConfig>>, r
 }
 
 /// Serves one connection to its end. Its errors are the client's to see.
-async fn connection(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, router: Router) {
-    // Without it, small answers wait for the client's acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+) {
     match tls {
         None => requests(stream, peer, router).await,
         Some(tls) => {

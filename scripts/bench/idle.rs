@@ -1,0 +1,67 @@
+//! What a loop costs while nothing happens.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k6sync_standin::{Options, Standin};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::database::{Database, Kind};
+use crate::measure::k6sync;
+
+/// Cycles until the loop is as it will stay.
+const CYCLES: usize = 4;
+
+/// Prints the resident memory of a loop over a cluster in which all has ended.
+pub(crate) async fn measure(kind: Kind) -> Result<()> {
+    if kind == Kind::Sqlite {
+        let size = std::fs::metadata(k6sync())?.len() as f64 / 1_048_576.0;
+        println!(
+            "  {:46} {size:8.1} MB (limit 20)",
+            "release binary, stripped"
+        );
+    }
+    let standin = Standin::start(Options::default()).await?;
+    standin
+        .cluster()
+        .load_recording(Path::new("tests/data/recorded/cluster"), "t3")?;
+    let folder = tempfile::tempdir_in(crate::FOLDER)?;
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, standin.kubeconfig("k6-runs"))?;
+    let database = Database::create(kind, folder.path()).await?;
+    let mut program = Command::new(k6sync())
+        .args(["loop", "--listen", "127.0.0.1:0"])
+        .env("KUBECONFIG", kubeconfig)
+        .env("DATABASE_URL", database.url())
+        .env("K6_SYNC_INTERVAL_SECONDS", "5")
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let stderr = program.stderr.take().context("no standard error")?;
+    let mut lines = BufReader::new(stderr).lines();
+    let cycles = async {
+        let mut completed = 0;
+        while completed < CYCLES {
+            let line = lines.next_line().await?.context("the loop has ended")?;
+            completed += usize::from(line.contains("K6 steps sync completed"));
+        }
+        anyhow::Ok(())
+    };
+    timeout(Duration::from_secs(60), cycles)
+        .await
+        .context("the loop does not complete its cycles")??;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id().unwrap_or(0)))?;
+    let kb: f64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
+        .context("no VmRSS")?
+        .parse()?;
+    let what = format!("resident memory, idle, {}", kind.name());
+    println!("  {what:46} {:8.1} MB (limit 25)", kb / 1024.0);
+    program.kill().await?;
+    database.end().await
+}

@@ -1,0 +1,84 @@
+//! What a cycle costs, beside what it must cost at least (`floor`) and what the obvious way costs (`naive`), all measured in
+//! the same run against the same stand-in cluster. For `scripts/bench.sh`.
+//!
+//! - `floor` fetches the bytes that a cycle must move, many at a time, and inserts them in the fastest way that the database
+//!   has (PostgreSQL `COPY`, SQLite one transaction). It keeps no cursor and decides nothing.
+//! - `naive` goes step by step: one GET for the TestRun, one for its pods, each whole log, and an UPDATE of the whole text.
+//! - `ours` is `k6sync sync-once`, the release binary.
+//!
+//! Each is a process of its own, so that its processor time and memory are its own.
+
+#![allow(clippy::print_stdout, reason = "printing is all it does")]
+
+mod case;
+mod database;
+mod idle;
+mod measure;
+mod plot;
+mod subjects;
+mod table;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::database::Kind;
+
+/// Where results go, and what is needed on the way.
+const FOLDER: &str = "target/bench";
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    // Statements are counted by what sqlx says of them.
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => runtime.block_on(all(false)),
+        ["--quick"] => runtime.block_on(all(true)),
+        ["floor", url, pods, since] => runtime.block_on(subjects::floor(url, pods, since)),
+        ["naive", url] => runtime.block_on(subjects::naive(url)),
+        ["spawn", program, ..] => measure::spawn(program, &args[2..]),
+        _ => bail!("usage: bench [--quick]"),
+    }
+}
+
+async fn all(quick: bool) -> Result<()> {
+    std::fs::create_dir_all(FOLDER)?;
+    let outcome = tokio::select! {
+        outcome = compare(quick) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    database::drop_all().await?;
+    outcome
+}
+
+async fn compare(quick: bool) -> Result<()> {
+    println!("An idle loop\n");
+    for kind in Kind::all() {
+        idle::measure(kind).await?;
+    }
+    println!(
+        "\nA cycle: RUNSxRUNNERS, what is new, latency of a request; medians, and the slowest round by the fastest\n"
+    );
+    table::head();
+    let mut rows = Vec::new();
+    for group in case::groups(quick) {
+        for kind in Kind::all() {
+            let measured = measure::measure(&group, kind).await?;
+            table::print(&measured);
+            rows.extend(measured);
+        }
+    }
+    table::promises(&rows);
+    let folder = Path::new(FOLDER);
+    let (results, plot) = (folder.join("results.json"), folder.join("results.svg"));
+    std::fs::write(&results, serde_json::to_string_pretty(&rows)?)?;
+    plot::draw(&rows, &plot)?;
+    println!("\n{}\n{}", results.display(), plot.display());
+    Ok(())
+}
