@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -37,20 +38,26 @@ impl<T> Default for Listed<T> {
 }
 
 impl<T> Listed<T> {
-    /// Adds the objects of one answer; returns where the next page begins, if there is one.
-    pub(super) fn add_page<Raw: DeserializeOwned>(
-        &mut self,
+    /// The objects of one answer, and where the next page begins, if there is one.
+    pub(super) fn page<Raw: DeserializeOwned>(
         body: &[u8],
         convert: &impl Fn(Raw) -> Result<T, String>,
-    ) -> Result<Option<String>, serde_json::Error> {
+    ) -> Result<(Self, Option<String>), serde_json::Error> {
         let page: Page<'_> = serde_json::from_slice(body)?;
+        let mut listed = Self::default();
         for item in page.items {
             match decode(item).and_then(convert) {
-                Ok(item) => self.items.push(item),
-                Err(problem) => self.malformed.push(malformed(item, problem)),
+                Ok(item) => listed.items.push(item),
+                Err(problem) => listed.malformed.push(malformed(item, problem)),
             }
         }
-        Ok(page.metadata.next_page.filter(|token| !token.is_empty()))
+        let next_page = page.metadata.next_page.filter(|token| !token.is_empty());
+        Ok((listed, next_page))
+    }
+
+    fn extend(&mut self, page: Self) {
+        self.items.extend(page.items);
+        self.malformed.extend(page.malformed);
     }
 }
 
@@ -144,7 +151,8 @@ impl Cluster {
             );
             query.extend(next_page.as_deref().map(|token| ("continue", token)));
             let request = Send::get(&path).query(&query);
-            let (body, date) = match self.send_dated(&call, request).await {
+            let read = |body: &Bytes| Listed::page(body, convert);
+            let ((page, token), date) = match self.send_and_read(&call, request, read).await {
                 Ok(answer) => answer,
                 // The list took so long that its snapshot is gone; the rest comes from a newer one (FACT 12).
                 Err(ClusterError::Rejected {
@@ -158,13 +166,8 @@ impl Cluster {
                 Err(error) => return Err(error),
             };
             listed.time = listed.time.or(date);
-            next_page =
-                listed
-                    .add_page(&body, convert)
-                    .map_err(|error| ClusterError::Malformed {
-                        call: Box::new(call.clone()),
-                        problem: error.to_string(),
-                    })?;
+            listed.extend(page);
+            next_page = token;
             if next_page.is_none() {
                 return Ok(());
             }

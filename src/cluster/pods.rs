@@ -112,9 +112,7 @@ impl Pod {
     /// # Errors
     /// The answer is no list; objects that can't be understood are [`Listed::malformed`].
     pub fn of_list(answer: &[u8]) -> Result<Listed<Self>, serde_json::Error> {
-        let mut listed = Listed::default();
-        listed.add_page(answer, &pod)?;
-        Ok(listed)
+        Listed::page(answer, &pod).map(|(listed, _)| listed)
     }
 }
 

@@ -86,42 +86,50 @@ impl Send {
 }
 
 impl Cluster {
-    /// Sends a request and returns the whole body; for objects.
+    /// Sends a request and returns the whole body, which is JSON; for objects.
     pub(super) async fn send(&self, call: &Call, request: Send) -> Result<Bytes, ClusterError> {
-        self.send_dated(call, request).await.map(|(body, _)| body)
+        let (body, _) = self
+            .send_and_read(call, request, |body| {
+                serde_json::from_slice::<IgnoredAny>(body).map(|_| body.clone())
+            })
+            .await?;
+        Ok(body)
     }
 
-    /// Sends a request and returns the whole body, and the API server's time if it tells; for pages of lists.
-    pub(super) async fn send_dated(
+    /// Sends a request and returns what `read` makes of the whole body, and the API server's time if it tells.
+    ///
+    /// What is no JSON was spoilt on its way, and is tried again; what is no object as `read` wants it is not.
+    pub(super) async fn send_and_read<T>(
         &self,
         call: &Call,
         request: Send,
-    ) -> Result<(Bytes, Option<Timestamp>), ClusterError> {
-        self.retrying(|| async {
-            let limit = self.time_limit();
-            let whole = async {
-                let response = self.answer(call, &request).await?;
-                let date = date(&response);
-                let body = response.into_body().collect().await;
-                let body = body.map_err(|error| ClusterError::BrokenOff {
-                    call: Box::new(call.clone()),
-                    problem: chain(&error),
-                })?;
-                let body = body.to_bytes();
-                // What is no JSON was spoilt on its way, and is tried again; what it means is the caller's to say.
-                match serde_json::from_slice::<IgnoredAny>(&body) {
-                    Ok(_) => Ok((body, date)),
-                    Err(error) => Err(ClusterError::Malformed {
+        read: impl Fn(&Bytes) -> Result<T, serde_json::Error>,
+    ) -> Result<(T, Option<Timestamp>), ClusterError> {
+        let (object, date) = self
+            .retrying(|| async {
+                let limit = self.time_limit();
+                let whole = async {
+                    let response = self.answer(call, &request).await?;
+                    let date = date(&response);
+                    let body = response.into_body().collect().await;
+                    let body = body.map_err(|error| ClusterError::BrokenOff {
                         call: Box::new(call.clone()),
-                        problem: error.to_string(),
-                    }),
-                }
-            };
-            timeout(limit, whole)
-                .await
-                .unwrap_or_else(|_| Err(self.timed_out(call, limit)))
-        })
-        .await
+                        problem: chain(&error),
+                    })?;
+                    match read(&body.to_bytes()) {
+                        Err(error) if !error.is_data() => Err(malformed(call, &error)),
+                        object => Ok((object, date)),
+                    }
+                };
+                timeout(limit, whole)
+                    .await
+                    .unwrap_or_else(|_| Err(self.timed_out(call, limit)))
+            })
+            .await?;
+        match object {
+            Ok(object) => Ok((object, date)),
+            Err(error) => Err(malformed(call, &error)),
+        }
     }
 
     /// Sends a request and returns the body as it comes in; for logs.
@@ -305,6 +313,13 @@ fn date(response: &Response<Body>) -> Option<Timestamp> {
     jiff::fmt::rfc2822::DateTimeParser::new()
         .parse_timestamp(text)
         .ok()
+}
+
+fn malformed(call: &Call, error: &serde_json::Error) -> ClusterError {
+    ClusterError::Malformed {
+        call: Box::new(call.clone()),
+        problem: error.to_string(),
+    }
 }
 
 /// What is used of a Status object.

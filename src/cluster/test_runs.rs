@@ -58,9 +58,7 @@ impl TestRun {
     /// # Errors
     /// The answer is no list; objects that can't be understood are [`Listed::malformed`].
     pub fn of_list(answer: &[u8]) -> Result<Listed<Self>, serde_json::Error> {
-        let mut listed = Listed::default();
-        listed.add_page(answer, &test_run)?;
-        Ok(listed)
+        Listed::page(answer, &test_run).map(|(listed, _)| listed)
     }
 
     /// Whether it bears our finalizer.
