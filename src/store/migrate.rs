@@ -31,6 +31,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::SchemaNewer`] if a newer k6sync has been here, [`StoreError::Migrate`] otherwise.
     pub async fn migrate(&self) -> Result<i64, StoreError> {
+        // One query tells that there is nothing to do, which is so in every cycle but the first.
+        match self.check_schema().await {
+            Err(StoreError::SchemaOlder { .. }) => {}
+            current_or_wrong => return current_or_wrong.map(|()| newest()),
+        }
         let migrator = self.migrator();
         let outcome = match &self.db {
             // sqlx has no lock for SQLite: the transaction is.
