@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
+use super::json;
 use super::model::Chunk;
 use super::sql::{self, InsertChunks, Sql};
 
@@ -23,22 +25,49 @@ pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
         .busy_timeout(BUSY_TIMEOUT))
 }
 
-/// Statements are cheap within the process.
+/// One statement, however many chunks: each would be handed to SQLite's own thread and back. The bodies go as one blob,
+/// whose parts are found without counting characters.
 impl InsertChunks for SqliteConnection {
     async fn insert_chunks(&mut self, chunks: &[(i64, &Chunk)]) -> Result<(), sqlx::Error> {
         const INSERT: &str = "
             INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
-            VALUES ($1, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = $1), $2, $3, $4, $5)";
-        for (stream_id, chunk) in chunks {
-            sqlx::query(INSERT)
-                .bind(stream_id)
-                .bind(chunk.first_ts)
-                .bind(chunk.last_ts)
-                .bind(chunk.lines)
-                .bind(&chunk.body)
-                .execute(&mut *self)
-                .await?;
+            SELECT value ->> 'stream_id',
+                   (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = value ->> 'stream_id'),
+                   value ->> 'first_ts', value ->> 'last_ts', value ->> 'lines',
+                   CAST(substr($2, value ->> 'begin', value ->> 'bytes') AS TEXT)
+            FROM json_each($1)";
+        #[derive(Serialize)]
+        struct Row {
+            stream_id: i64,
+            first_ts: i64,
+            last_ts: i64,
+            lines: i64,
+            /// Of the body within all bodies, from 1.
+            begin: usize,
+            bytes: usize,
         }
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let bytes = chunks.iter().map(|(_, chunk)| chunk.body.len()).sum();
+        let mut bodies: Vec<u8> = Vec::with_capacity(bytes);
+        let mut rows = Vec::with_capacity(chunks.len());
+        for (stream_id, chunk) in chunks {
+            rows.push(Row {
+                stream_id: *stream_id,
+                first_ts: chunk.first_ts,
+                last_ts: chunk.last_ts,
+                lines: chunk.lines,
+                begin: bodies.len() + 1,
+                bytes: chunk.body.len(),
+            });
+            bodies.extend_from_slice(chunk.body.as_bytes());
+        }
+        sqlx::query(INSERT)
+            .bind(json(&rows))
+            .bind(bodies)
+            .execute(self)
+            .await?;
         Ok(())
     }
 }
