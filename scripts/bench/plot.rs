@@ -8,6 +8,8 @@ use plotters::prelude::*;
 use crate::measure::Row;
 
 const ROW_HEIGHT: u32 = 26;
+/// Above the cases.
+const LEGEND_ROWS: u32 = 3;
 const PANEL_WIDTH: u32 = 640;
 const SUBJECTS: [(&str, RGBColor); 3] = [
     ("floor", RGBColor(120, 120, 120)),
@@ -30,7 +32,7 @@ pub(crate) fn draw(rows: &[Row], file: &Path) -> Result<()> {
     let fastest = rows.iter().map(|row| row.wall_s).fold(slowest, f64::min);
     let size = (
         PANEL_WIDTH * databases.len() as u32,
-        ROW_HEIGHT * cases.len() as u32 + 110,
+        ROW_HEIGHT * (cases.len() as u32 + LEGEND_ROWS) + 110,
     );
     let area = SVGBackend::new(file, size).into_drawing_area();
     area.fill(&WHITE)?;
@@ -46,7 +48,7 @@ pub(crate) fn draw(rows: &[Row], file: &Path) -> Result<()> {
             .y_label_area_size(230)
             .build_cartesian_2d(
                 (fastest / 1.5..slowest * 1.5).log_scale(),
-                -(cases.len() as f64) + 0.5..0.5,
+                -(cases.len() as f64) + 0.5..f64::from(LEGEND_ROWS) + 0.5,
             )?;
         chart
             .configure_mesh()
