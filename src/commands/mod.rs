@@ -109,6 +109,8 @@ fn settings(config: &Config, cluster: &Cluster, trigger: &'static str, dry_run: 
         missing_after: config.missing_after,
         deadline: config.cycle_deadline,
         concurrency: config.capture_concurrency,
+        // After a sync by hand nobody knows when the next one comes.
+        may_rest: false,
         hold: match config.capture_hold {
             Some(true) => Holding::On,
             Some(false) => Holding::Off,

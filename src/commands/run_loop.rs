@@ -62,7 +62,10 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
     let (stop_server, server) = serve(listener, exhibits, &config, &cluster, control_map);
 
     let mut sync_loop = SyncLoop {
-        settings: super::settings(&config, &cluster, "loop", false),
+        settings: Settings {
+            may_rest: true,
+            ..super::settings(&config, &cluster, "loop", false)
+        },
         cluster,
         store: Arc::clone(&store),
         metrics,

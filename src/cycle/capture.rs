@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::audit::{Audited, audit};
 use super::cursor::{Cursor, Halt, Lines, Rest, Splitter};
-use super::plan::Todo;
+use super::plan::{Todo, is_quiet};
 use super::recorder::Recorder;
 use crate::cluster::{Cluster, ClusterError, LogOptions};
 use crate::store::model::{Append, Appended, Chunk, Gap, GapCause, Step, Stream, StreamPosition};
@@ -49,6 +49,8 @@ pub struct Captured {
     pub bytes: i64,
     /// Why gaps were marked.
     pub gaps: Vec<GapCause>,
+    /// The stream, if it has long been quiet and there was nothing new.
+    pub quiet_stream: Option<i64>,
     /// What went wrong; the lines before it are stored.
     pub error: Option<CaptureError>,
 }
@@ -190,11 +192,16 @@ impl Capture<'_> {
     /// Stores what is new of a log that goes on.
     async fn read_on(&mut self, previous: bool, until: Option<Timestamp>) -> Result<(), Stop> {
         let found = self.read(Extent::Since, previous, until, None).await?;
-        let is_hidden = found.rest.halt == Some(Halt::Hidden);
+        let halt = found.rest.halt;
+        let is_whole = halt.is_none() && !found.rest.cursor_missing;
         self.append(found.rest.lines, Vec::new(), false).await?;
-        if is_hidden {
+        if halt == Some(Halt::Hidden) {
             let found = self.read(Extent::Whole, previous, until, None).await?;
             self.append(found.rest.lines, Vec::new(), false).await?;
+        }
+        let stream = self.task.stream;
+        if is_whole && self.captured.lines == 0 && is_quiet(stream, self.now) {
+            self.captured.quiet_stream = Some(stream.id);
         }
         Ok(())
     }

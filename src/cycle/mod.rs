@@ -53,6 +53,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// Logs read at a time, at most.
     pub concurrency: usize,
+    /// Whether logs that have long been quiet may wait for one of the next cycles, about a minute.
+    pub may_rest: bool,
     /// Whether TestRuns are held until their logs are recorded.
     pub hold: Holding,
     /// No TestRun is held longer than this after its deletion was asked for.
@@ -218,6 +220,13 @@ async fn reconcile(
     failures.extend(hold::put(cluster, store, settings, &plans, &by_uid).await?);
     let streams = note_streams(store, &plans, &step_ids, streams).await?;
     let captured = capture_logs(cluster, store, settings, &plans, &streams, deadline, now).await;
+    let quiet: Vec<i64> = captured
+        .iter()
+        .filter_map(|(_, captured)| captured.quiet_stream)
+        .collect();
+    if settings.may_rest {
+        store.note_quiet(&quiet, now).await?;
+    }
     for plan in &mut plans {
         explain(store, plan, &streams).await?;
     }
@@ -346,6 +355,7 @@ fn sight<'a>(
         streams,
         now,
         missing_after: settings.missing_after,
+        may_rest: settings.may_rest,
     }
 }
 
@@ -414,6 +424,7 @@ async fn note_streams(
         facts: (*facts).clone(),
         position: StreamPosition::default(),
         complete: false,
+        quiet_read_at: None,
     });
     Ok(imagined
         .chain(known)

@@ -19,6 +19,12 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
 /// that may be restarted, what was written later than this before the pods were listed waits for the next list.
 const STATUS_DELAY: SignedDuration = SignedDuration::from_secs(10);
 
+/// A container that has written nothing for so long is quiet, and its log is not asked for in each cycle: about once a
+/// minute is enough. Its end shows in the list of pods, and an ended container's log is always read. A rotation would need
+/// 10 MiB (FACT 4) to be written within that minute to hide anything, and then leaves a gap as any other does.
+const QUIET_AFTER: SignedDuration = SignedDuration::from_mins(10);
+const QUIET_PAUSE: SignedDuration = SignedDuration::from_secs(55);
+
 /// An end is told in whole seconds, and runtimes may stamp the last lines a moment after it.
 const END_PRECISION: SignedDuration = SignedDuration::from_secs(2);
 
@@ -41,6 +47,8 @@ pub struct Sight<'a> {
     pub now: Timestamp,
     /// A step whose TestRun has not appeared after this is lost.
     pub missing_after: SignedDuration,
+    /// Logs that have long been quiet need not be read in this cycle, since others follow.
+    pub may_rest: bool,
 }
 
 /// What to do about one step.
@@ -224,7 +232,7 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
         })
         .collect();
     let lives: Vec<Life> = pods.iter().flat_map(|pod| lives(pod, step.id)).collect();
-    let streams = plan_streams(&lives, known, &bad_pods, sight.now);
+    let streams = plan_streams(&lives, known, &bad_pods, sight);
     let evidence = evidence(&step, test_run, &pods, &lives, known);
 
     let verdict = if let Some(bad) = bad_test_run {
@@ -525,7 +533,7 @@ fn plan_streams(
     lives: &[Life],
     known: &[&Stream],
     bad_pods: &[&Malformed],
-    now: Timestamp,
+    sight: &Sight<'_>,
 ) -> Vec<StreamPlan> {
     let by_key: HashMap<&StreamKey, &Stream> = known
         .iter()
@@ -533,7 +541,7 @@ fn plan_streams(
         .collect();
     let mut plans: Vec<StreamPlan> = lives
         .iter()
-        .map(|life| plan_life(life, by_key.get(&life.facts.key).copied(), now))
+        .map(|life| plan_life(life, by_key.get(&life.facts.key).copied(), sight))
         .collect();
     let visible: HashSet<&StreamKey> = lives.iter().map(|life| &life.facts.key).collect();
     let visible_pods: HashSet<&str> = lives
@@ -563,7 +571,8 @@ fn plan_streams(
     plans
 }
 
-fn plan_life(life: &Life, known: Option<&Stream>, now: Timestamp) -> StreamPlan {
+fn plan_life(life: &Life, known: Option<&Stream>, sight: &Sight<'_>) -> StreamPlan {
+    let now = sight.now;
     let is_complete = known.is_some_and(|stream| stream.complete);
     // What is `previous` may be another life by the time that it is read: its lines are later than this one's end.
     let until = match life.previous {
@@ -574,6 +583,11 @@ fn plan_life(life: &Life, known: Option<&Stream>, now: Timestamp) -> StreamPlan 
         _ if is_complete => Todo::Nothing,
         StreamState::Waiting if life.stillborn => Todo::Close(None),
         StreamState::Waiting => Todo::Nothing,
+        StreamState::Running
+            if sight.may_rest && known.is_some_and(|stream| is_resting(stream, now)) =>
+        {
+            Todo::Nothing
+        }
         StreamState::Running => Todo::Read {
             previous: false,
             ended: false,
@@ -592,6 +606,26 @@ fn plan_life(life: &Life, known: Option<&Stream>, now: Timestamp) -> StreamPlan 
         facts: life.facts.clone(),
         todo,
     }
+}
+
+/// It was long quiet when it was read a moment ago.
+fn is_resting(stream: &Stream, now: Timestamp) -> bool {
+    is_quiet(stream, now)
+        && stream.quiet_read_at.is_some_and(|read_at| {
+            let since = now.duration_since(read_at);
+            !since.is_negative() && since < QUIET_PAUSE
+        })
+}
+
+/// Nothing has been written for long, by the last line's time or the container's start.
+pub(super) fn is_quiet(stream: &Stream, now: Timestamp) -> bool {
+    let last_line = stream
+        .position
+        .cursor_ts
+        .and_then(|ts| Timestamp::from_nanosecond(ts.into()).ok());
+    last_line
+        .or(stream.facts.started_at)
+        .is_some_and(|last| now.duration_since(last) >= QUIET_AFTER)
 }
 
 /// All that speaks for a verdict: what the pods show, and of pods that are gone what the database remembers.

@@ -19,6 +19,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0002_capture.sql"),
         include_str!("migrations/postgres/0002_capture.sql"),
     ),
+    (
+        3,
+        "quiet",
+        include_str!("migrations/sqlite/0003_quiet.sql"),
+        include_str!("migrations/postgres/0003_quiet.sql"),
+    ),
 ];
 
 const fn newest() -> i64 {

@@ -330,6 +330,20 @@ impl Store {
         })
     }
 
+    /// Notes that these streams, which had long been quiet, had nothing new when they were read at `now`.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn note_quiet(&self, stream_ids: &[i64], now: Timestamp) -> Result<(), StoreError> {
+        if stream_ids.is_empty() || self.dry_run {
+            return Ok(());
+        }
+        let (stream_ids, now) = (json(&stream_ids), time::to_sql(now));
+        transaction!(self, "note which logs are quiet", tx => {
+            sqlx::query(self.sql.note_quiet).bind(&stream_ids).bind(&now).execute(&mut *tx).await?;
+        })
+    }
+
     /// The steps of `scope` whose TestRuns bear our finalizer, or may.
     ///
     /// # Errors

@@ -326,6 +326,9 @@ pub struct Stream {
     pub position: StreamPosition,
     /// The record is at its end; the log is never read again.
     pub complete: bool,
+    /// When it was last read and had nothing new, though it had long been quiet.
+    #[serde(with = "time::optional")]
+    pub quiet_read_at: Option<Timestamp>,
 }
 
 /// A stream with what it belongs to.

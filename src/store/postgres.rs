@@ -72,7 +72,8 @@ pub(super) const SQL: Sql = Sql {
     streams: "
         SELECT row_to_json(stream)::text FROM (
             SELECT id, step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
-                   started_at, finished_at, cursor_ts, cursor_seen, cursor_stepped, lines, gaps, complete
+                   started_at, finished_at, cursor_ts, cursor_seen, cursor_stepped, lines, gaps, complete,
+                   quiet_read_at
             FROM log_streams WHERE step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint)) ORDER BY id
         ) stream",
     put_streams: "
@@ -99,7 +100,7 @@ pub(super) const SQL: Sql = Sql {
         UPDATE log_streams
         SET cursor_ts = new.cursor_ts, cursor_seen = new.cursor_seen, cursor_stepped = new.cursor_stepped,
             lines = new.lines, bytes = log_streams.bytes + new.bytes, replaced = log_streams.replaced + new.replaced,
-            gaps = new.gaps, complete = new.complete
+            gaps = new.gaps, complete = new.complete, quiet_read_at = NULL
         FROM json_to_recordset($1::json) AS new(id bigint, at_ts bigint, at_seen bigint, at_lines bigint,
             at_gaps bigint, cursor_ts bigint, cursor_seen bigint, cursor_stepped boolean, lines bigint, gaps bigint,
             bytes bigint, replaced bigint, complete boolean)
@@ -107,6 +108,9 @@ pub(super) const SQL: Sql = Sql {
           AND log_streams.cursor_seen = new.at_seen AND log_streams.lines = new.at_lines
           AND log_streams.gaps = new.at_gaps AND NOT log_streams.complete
         RETURNING log_streams.id",
+    note_quiet: "
+        UPDATE log_streams SET quiet_read_at = $2::timestamptz
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
     held_steps: "
         SELECT json_build_object('id', id, 'namespace', coalesce(nullif(namespace, ''), $2),
             'k6_test_name', k6_test_name, 'k6_uid', k6_uid)::text
@@ -132,7 +136,7 @@ pub(super) const SQL: Sql = Sql {
         SELECT row_to_json(recorded)::text FROM (
             SELECT test_run_steps.name AS step, test_run_id AS run, s.id, step_id, pod_name, pod_uid, container, role,
                    restart_count, state, exit_code, s.reason, s.started_at, s.finished_at, cursor_ts, cursor_seen,
-                   cursor_stepped, lines, gaps, complete
+                   cursor_stepped, lines, gaps, complete, quiet_read_at
             FROM log_streams s JOIN test_run_steps ON test_run_steps.id = step_id
             WHERE pod_uid = ANY (ARRAY(SELECT json_array_elements_text($1::json)))
               AND ($2::json IS NULL

@@ -37,6 +37,8 @@ pub(super) struct Sql {
     pub(super) lock_streams: &'static str,
     /// (moves as JSON) → ids of the streams that were where they were expected to be
     pub(super) advance_streams: &'static str,
+    /// (stream ids as JSON, quiet_read_at)
+    pub(super) note_quiet: &'static str,
     /// (namespaces as JSON or null for all, default namespace) → [`super::model::HeldStep`]
     pub(super) held_steps: &'static str,
     /// (step ids as JSON, held)

@@ -104,7 +104,7 @@ pub(super) const SQL: Sql = Sql {
             'exit_code', exit_code, 'reason', reason, 'started_at', started_at, 'finished_at', finished_at,
             'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen,
             'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')), 'lines', lines, 'gaps', gaps,
-            'complete', json(iif(complete, 'true', 'false')))
+            'complete', json(iif(complete, 'true', 'false')), 'quiet_read_at', quiet_read_at)
         FROM log_streams WHERE step_id IN (SELECT value FROM json_each($1)) ORDER BY id",
     put_streams: "
         INSERT INTO log_streams (step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
@@ -124,12 +124,14 @@ pub(super) const SQL: Sql = Sql {
         SET cursor_ts = new.value ->> 'cursor_ts', cursor_seen = new.value ->> 'cursor_seen',
             cursor_stepped = new.value ->> 'cursor_stepped', lines = new.value ->> 'lines',
             bytes = bytes + (new.value ->> 'bytes'), replaced = replaced + (new.value ->> 'replaced'),
-            gaps = new.value ->> 'gaps', complete = new.value ->> 'complete'
+            gaps = new.value ->> 'gaps', complete = new.value ->> 'complete', quiet_read_at = NULL
         FROM json_each($1) AS new
         WHERE log_streams.id = new.value ->> 'id' AND cursor_ts IS new.value ->> 'at_ts'
           AND cursor_seen = new.value ->> 'at_seen' AND lines = new.value ->> 'at_lines'
           AND gaps = new.value ->> 'at_gaps' AND NOT complete
         RETURNING log_streams.id",
+    note_quiet: "
+        UPDATE log_streams SET quiet_read_at = $2 WHERE id IN (SELECT value FROM json_each($1))",
     held_steps: "
         SELECT json_object('id', id, 'namespace', coalesce(nullif(namespace, ''), $2), 'k6_test_name', k6_test_name,
             'k6_uid', k6_uid)
@@ -155,7 +157,8 @@ pub(super) const SQL: Sql = Sql {
             'restart_count', restart_count, 'state', state, 'exit_code', exit_code, 'reason', s.reason,
             'started_at', s.started_at, 'finished_at', s.finished_at, 'cursor_ts', cursor_ts,
             'cursor_seen', cursor_seen, 'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')),
-            'lines', lines, 'gaps', gaps, 'complete', json(iif(complete, 'true', 'false')))
+            'lines', lines, 'gaps', gaps, 'complete', json(iif(complete, 'true', 'false')),
+            'quiet_read_at', quiet_read_at)
         FROM log_streams s JOIN test_run_steps ON test_run_steps.id = step_id
         WHERE pod_uid IN (SELECT value FROM json_each($1))
           AND ($2 IS NULL OR test_run_id IN (SELECT value FROM json_each($2)))

@@ -29,6 +29,7 @@ mod lease;
 mod logs;
 mod manifests;
 mod prune;
+mod quiet;
 mod rbac;
 mod record;
 mod recording;

@@ -144,6 +144,7 @@ fn stream(step_id: i64, pod: &str, restart_count: i64, exit_code: Option<i64>) -
         },
         position: StreamPosition::default(),
         complete: false,
+        quiet_read_at: None,
     }
 }
 
@@ -173,6 +174,7 @@ struct World {
     /// By steps that are not active any more; the active ones claim what they are pinned to.
     claimed: Vec<(String, i64)>,
     streams: Vec<Stream>,
+    may_rest: bool,
 }
 
 impl World {
@@ -202,6 +204,7 @@ impl World {
             streams: &self.streams,
             now: now(),
             missing_after: SignedDuration::from_mins(10),
+            may_rest: self.may_rest,
         };
         plan(steps.to_vec(), &sight)
     }
@@ -236,6 +239,7 @@ impl World {
                     facts: plan.facts.clone(),
                     position: StreamPosition::default(),
                     complete: false,
+                    quiet_read_at: None,
                 });
                 self.streams.last_mut().unwrap()
             }
@@ -664,6 +668,129 @@ fn a_complete_log_is_never_read_again() {
             vec![complete(stream(1, "a", 0, Some(0)))]
         ),
         ["a/k6#0 terminated 0: nothing", "*a/k6#1 running: read"]
+    );
+}
+
+// === logs that have long been quiet ===
+
+/// Seconds ago: the last line, and when the log was last read and had nothing new.
+fn quiet(last_line: i64, read: Option<i64>) -> Stream {
+    let mut stream = stream(1, "a", 0, None);
+    let ts = seconds_ago(last_line).as_nanosecond();
+    stream.position.cursor_ts = Some(i64::try_from(ts).unwrap());
+    stream.quiet_read_at = read.map(seconds_ago);
+    stream
+}
+
+#[test]
+fn a_log_that_has_long_been_quiet_is_read_once_a_minute() {
+    let long = QUIET_AFTER.as_secs();
+    let pause = QUIET_PAUSE.as_secs();
+    let without_lines = |started: i64, read: i64| Stream {
+        position: StreamPosition::default(),
+        facts: StreamFacts {
+            started_at: Some(seconds_ago(started)),
+            ..quiet(0, None).facts
+        },
+        ..quiet(0, Some(read))
+    };
+    for (case, container, known, may_rest, expected) in [
+        (
+            "quiet, just read",
+            running(),
+            quiet(long, Some(20)),
+            true,
+            "nothing",
+        ),
+        (
+            "quiet, never read so",
+            running(),
+            quiet(long, None),
+            true,
+            "read",
+        ),
+        (
+            "a minute is over",
+            running(),
+            quiet(long, Some(pause)),
+            true,
+            "read",
+        ),
+        (
+            "not quiet for long",
+            running(),
+            quiet(long - 1, Some(20)),
+            true,
+            "read",
+        ),
+        (
+            "no cycle follows",
+            running(),
+            quiet(long, Some(20)),
+            false,
+            "read",
+        ),
+        (
+            "read in the future",
+            running(),
+            quiet(long, Some(-1)),
+            true,
+            "read",
+        ),
+        (
+            "never a line",
+            running(),
+            without_lines(long, 20),
+            true,
+            "nothing",
+        ),
+        (
+            "just started",
+            running(),
+            without_lines(long - 1, 20),
+            true,
+            "read",
+        ),
+        (
+            "it has ended",
+            ended(0),
+            quiet(long, Some(20)),
+            true,
+            "read to its end",
+        ),
+    ] {
+        let pod = runner("shop", "a", vec![k6(0, container, None)]);
+        let world = World {
+            may_rest,
+            ..World::of(vec![test_run("shop", "uid", "started")], vec![pod]).knowing(vec![known])
+        };
+        let streams = streams(&world.plan_one(pinned(1, "shop", "uid")));
+        let [stream] = &streams[..] else {
+            panic!("{case}: {streams:?}");
+        };
+        assert!(
+            stream.ends_with(&format!(": {expected}")),
+            "{case}: {stream}"
+        );
+    }
+}
+
+#[test]
+fn the_end_of_a_quiet_container_is_read_at_once_behind_a_restart_too() {
+    let world = World {
+        may_rest: true,
+        ..World::of(
+            vec![test_run("shop", "uid", "started")],
+            vec![runner("shop", "a", vec![k6(1, running(), Some(end(1)))])],
+        )
+        .knowing(vec![quiet(QUIET_AFTER.as_secs(), Some(20))])
+    };
+    assert_eq!(
+        streams(&world.plan_one(pinned(1, "shop", "uid"))),
+        [
+            "*a/k6#0 terminated 1: read previous to its end",
+            "*a/k6#1 running: read"
+        ]
     );
 }
 
@@ -1156,6 +1283,7 @@ fn any_world() -> impl Strategy<Value = (Vec<Step>, World)> {
                     bad_pods: bad_pod.into_iter().collect(),
                     claimed: Vec::new(),
                     streams,
+                    may_rest: true,
                 };
                 (steps, world)
             },
