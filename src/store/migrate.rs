@@ -21,9 +21,9 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     ),
     (
         3,
-        "quiet",
-        include_str!("migrations/sqlite/0003_quiet.sql"),
-        include_str!("migrations/postgres/0003_quiet.sql"),
+        "frugal",
+        include_str!("migrations/sqlite/0003_frugal.sql"),
+        include_str!("migrations/postgres/0003_frugal.sql"),
     ),
 ];
 
@@ -141,4 +141,43 @@ fn is_missing_table(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {
         error.code().as_deref() == Some("42P01") || error.message().contains("no such table")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Executor;
+
+    use super::*;
+    use crate::store::DatabaseUrl;
+
+    /// What a database of an older k6sync holds is all there afterwards.
+    #[tokio::test]
+    async fn a_database_of_the_second_version_keeps_its_logs() {
+        const ROWS: &str = "
+            INSERT INTO test_runs (name) VALUES ('shop');
+            INSERT INTO test_run_steps (test_run_id, name, k6_test_name) VALUES (1, 'shop', 'shop');
+            INSERT INTO log_streams (step_id, pod_name, pod_uid, container, role, restart_count, state)
+            VALUES (1, 'shop-1', 'uid', 'k6', 'runner', 0, 'running');
+            INSERT INTO log_chunks VALUES (1, 1, 3, 4, 1, 'second' || char(10)), (1, 0, 1, 2, 1, 'first' || char(10));";
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/k6sync.db", folder.path().display());
+        let url: DatabaseUrl = url.parse().unwrap();
+        let store = Store::open(&url, false).await.unwrap();
+        let Db::Sqlite(pool) = &store.db else {
+            panic!("it is SQLite");
+        };
+        let Migrator { migrations, .. } = store.migrator();
+        let old = migrations.iter().take(2).cloned().collect();
+        Migrator::with_migrations(old).run(pool).await.unwrap();
+        pool.execute(ROWS).await.unwrap();
+
+        assert_eq!(store.migrate().await.unwrap(), newest());
+        let logs: String = sqlx::query_scalar("SELECT logs FROM step_logs")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        assert_eq!(logs, "==> runner shop-1/k6 <==\nfirst\nsecond\n");
+        let twice = "INSERT INTO log_chunks VALUES (1, 1, 5, 6, 1, 'again')";
+        assert!(pool.execute(twice).await.is_err());
+    }
 }

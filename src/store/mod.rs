@@ -26,10 +26,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::error::StoreError;
 use self::model::{
-    Appended, BadStep, Chunk, ChunksBefore, CycleRecord, Gap, HeldStep, NewStep, Recorded,
-    RunRecord, Step, StepSummary, StepUpdate, Stream, StreamAppend, StreamFacts, StreamPosition,
+    Appended, BadStep, ChunksBefore, CycleRecord, Gap, HeldStep, NewStep, Recorded, RunRecord,
+    Step, StepSummary, StepUpdate, Stream, StreamAppend, StreamFacts, StreamPosition,
 };
-use self::sql::{InsertChunks, Sql};
+use self::sql::{InsertChunks, Placed, Sql};
 pub use self::text::sql_text;
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
 use crate::retry::{Policy, Retry, retry};
@@ -284,37 +284,41 @@ impl Store {
     /// [`StoreError::Statement`]; nothing is stored then.
     pub async fn append(&self, appends: &[StreamAppend]) -> Result<Vec<Appended>, StoreError> {
         let moves: Vec<StreamMove> = appends.iter().map(StreamMove::of).collect();
-        let moved: HashSet<i64> = match self.dry_run {
-            true => appends.iter().map(|append| append.stream_id).collect(),
+        let moved: HashMap<i64, i64> = match self.dry_run {
+            true => appends.iter().map(|append| (append.stream_id, 0)).collect(),
             false => self.store_appends(appends, &json(&moves)).await?,
         };
         Ok(appends
             .iter()
             .zip(moves)
-            .map(|(append, moves)| match moved.contains(&append.stream_id) {
-                true => Appended::Stored(moves.to),
-                false => Appended::LostRace,
-            })
+            .map(
+                |(append, moves)| match moved.contains_key(&append.stream_id) {
+                    true => Appended::Stored(moves.to),
+                    false => Appended::LostRace,
+                },
+            )
             .collect())
     }
 
-    /// The ids of the streams that were where they were expected to be.
+    /// The ids of the streams that were where they were expected to be, each with its next chunk's seq.
     async fn store_appends(
         &self,
         appends: &[StreamAppend],
         moves: &str,
-    ) -> Result<HashSet<i64>, StoreError> {
+    ) -> Result<HashMap<i64, i64>, StoreError> {
         let noticed_at = time::to_sql(Timestamp::now());
         transaction!(self, "append log lines", tx => {
             sqlx::query(self.sql.lock_streams).bind(moves).fetch_all(&mut *tx).await?;
-            let moved: HashSet<i64> = sqlx::query_scalar(self.sql.advance_streams)
+            let moved: HashMap<i64, i64> = sqlx::query_as(self.sql.advance_streams)
                 .bind(moves)
                 .fetch_all(&mut *tx)
                 .await?
                 .into_iter()
                 .collect();
-            let stored = || appends.iter().filter(|append| moved.contains(&append.stream_id));
-            let gaps: Vec<GapRow<'_>> = stored().flat_map(GapRow::of).collect();
+            let stored = || appends
+                .iter()
+                .filter_map(|append| Some((*moved.get(&append.stream_id)?, append)));
+            let gaps: Vec<GapRow<'_>> = stored().flat_map(|(_, append)| GapRow::of(append)).collect();
             if !gaps.is_empty() {
                 sqlx::query(self.sql.insert_gaps)
                     .bind(json(&gaps))
@@ -322,8 +326,11 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
             }
-            let chunks: Vec<(i64, &Chunk)> = stored()
-                .filter_map(|append| Some((append.stream_id, append.new.chunk.as_ref()?)))
+            let chunks: Vec<Placed<'_>> = stored()
+                .filter_map(|(seq, append)| {
+                    let chunk = append.new.chunk.as_ref()?;
+                    Some(Placed { stream_id: append.stream_id, seq, chunk })
+                })
                 .collect();
             tx.insert_chunks(&chunks).await?;
             moved

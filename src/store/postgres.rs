@@ -4,33 +4,29 @@
 
 use sqlx::PgConnection;
 
-use super::model::Chunk;
-use super::sql::{self, InsertChunks, Sql};
+use super::sql::{self, InsertChunks, Placed, Sql};
 
-/// One statement, however many chunks: each would cost a round trip.
+/// Each statement costs a round trip.
 impl InsertChunks for PgConnection {
-    async fn insert_chunks(&mut self, chunks: &[(i64, &Chunk)]) -> Result<(), sqlx::Error> {
+    async fn insert_chunks(&mut self, chunks: &[Placed<'_>]) -> Result<(), sqlx::Error> {
         const INSERT: &str = "
             INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
-            SELECT new.stream_id,
-                   (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE log_chunks.stream_id = new.stream_id),
-                   new.first_ts, new.last_ts, new.lines, new.body
-            FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[])
-                 AS new(stream_id, first_ts, last_ts, lines, body)";
+            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])";
         if chunks.is_empty() {
             return Ok(());
         }
         let column =
-            |value: fn(&(i64, &Chunk)) -> i64| -> Vec<i64> { chunks.iter().map(value).collect() };
+            |value: fn(&Placed<'_>) -> i64| -> Vec<i64> { chunks.iter().map(value).collect() };
         let bodies: Vec<&str> = chunks
             .iter()
-            .map(|(_, chunk)| chunk.body.as_str())
+            .map(|placed| placed.chunk.body.as_str())
             .collect();
         sqlx::query(INSERT)
-            .bind(column(|(stream_id, _)| *stream_id))
-            .bind(column(|(_, chunk)| chunk.first_ts))
-            .bind(column(|(_, chunk)| chunk.last_ts))
-            .bind(column(|(_, chunk)| chunk.lines))
+            .bind(column(|placed| placed.stream_id))
+            .bind(column(|placed| placed.seq))
+            .bind(column(|placed| placed.chunk.first_ts))
+            .bind(column(|placed| placed.chunk.last_ts))
+            .bind(column(|placed| placed.chunk.lines))
             .bind(bodies)
             .execute(self)
             .await?;
@@ -107,7 +103,8 @@ pub(super) const SQL: Sql = Sql {
         WHERE log_streams.id = new.id AND log_streams.cursor_ts IS NOT DISTINCT FROM new.at_ts
           AND log_streams.cursor_seen = new.at_seen AND log_streams.lines = new.at_lines
           AND log_streams.gaps = new.at_gaps AND NOT log_streams.complete
-        RETURNING log_streams.id",
+        RETURNING log_streams.id,
+                  (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id)",
     note_quiet: "
         UPDATE log_streams SET quiet_read_at = $2::timestamptz
         WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",

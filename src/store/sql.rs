@@ -6,10 +6,18 @@
 
 use super::model::Chunk;
 
-/// Bodies are large: each database takes many of them in the way that it takes fastest.
+/// A chunk and its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<'a> {
+    pub(super) stream_id: i64,
+    pub(super) seq: i64,
+    pub(super) chunk: &'a Chunk,
+}
+
+/// Bodies are large: each database takes many of them in the way that it takes fastest, with one statement.
 pub(super) trait InsertChunks {
-    /// Appends each chunk to its stream; no stream may be there twice.
-    async fn insert_chunks(&mut self, chunks: &[(i64, &Chunk)]) -> Result<(), sqlx::Error>;
+    /// Inserts at most a few thousand chunks.
+    async fn insert_chunks(&mut self, chunks: &[Placed<'_>]) -> Result<(), sqlx::Error>;
 }
 
 /// The statements. Parameters in order of appearance.
@@ -35,7 +43,7 @@ pub(super) struct Sql {
     pub(super) put_streams: &'static str,
     /// (moves as JSON): waits until this transaction alone may move these streams
     pub(super) lock_streams: &'static str,
-    /// (moves as JSON) → ids of the streams that were where they were expected to be
+    /// (moves as JSON) → ids of the streams that were where they were expected to be, each with its next chunk's seq
     pub(super) advance_streams: &'static str,
     /// (stream ids as JSON, quiet_read_at)
     pub(super) note_quiet: &'static str,

@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{QueryBuilder, SqliteConnection};
 
-use super::json;
-use super::model::Chunk;
-use super::sql::{self, InsertChunks, Sql};
+use super::sql::{self, InsertChunks, Placed, Sql};
 
 /// Other processes may be writing; each write is short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const PAGE_BYTES: u32 = 16 * 1024;
 
 /// How a k6sync database is opened.
 pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
     Ok(url
         .parse::<SqliteConnectOptions>()?
         .create_if_missing(true)
+        // Of a new file. Lines of log are large: with SQLite's own 4 KiB most of them would need an overflow page.
+        .page_size(PAGE_BYTES)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         // In WAL mode a power cut may undo the last commits but never splits one; the next sync reads those lines again.
@@ -25,49 +26,33 @@ pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
         .busy_timeout(BUSY_TIMEOUT))
 }
 
-/// One statement, however many chunks: each would be handed to SQLite's own thread and back. The bodies go as one blob,
-/// whose parts are found without counting characters.
+/// Each statement is handed to SQLite's own thread and back.
 impl InsertChunks for SqliteConnection {
-    async fn insert_chunks(&mut self, chunks: &[(i64, &Chunk)]) -> Result<(), sqlx::Error> {
-        const INSERT: &str = "
-            INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
-            SELECT value ->> 'stream_id',
-                   (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = value ->> 'stream_id'),
-                   value ->> 'first_ts', value ->> 'last_ts', value ->> 'lines',
-                   CAST(substr($2, value ->> 'begin', value ->> 'bytes') AS TEXT)
-            FROM json_each($1)";
-        #[derive(Serialize)]
-        struct Row {
-            stream_id: i64,
-            first_ts: i64,
-            last_ts: i64,
-            lines: i64,
-            /// Of the body within all bodies, from 1.
-            begin: usize,
-            bytes: usize,
-        }
+    async fn insert_chunks(&mut self, chunks: &[Placed<'_>]) -> Result<(), sqlx::Error> {
         if chunks.is_empty() {
             return Ok(());
         }
-        let bytes = chunks.iter().map(|(_, chunk)| chunk.body.len()).sum();
-        let mut bodies: Vec<u8> = Vec::with_capacity(bytes);
-        let mut rows = Vec::with_capacity(chunks.len());
-        for (stream_id, chunk) in chunks {
-            rows.push(Row {
-                stream_id: *stream_id,
-                first_ts: chunk.first_ts,
-                last_ts: chunk.last_ts,
-                lines: chunk.lines,
-                begin: bodies.len() + 1,
-                bytes: chunk.body.len(),
-            });
-            bodies.extend_from_slice(chunk.body.as_bytes());
-        }
-        sqlx::query(INSERT)
-            .bind(json(&rows))
-            .bind(bodies)
-            .execute(self)
-            .await?;
+        QueryBuilder::new(
+            "INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body) ",
+        )
+        .push_values(chunks, |mut row, placed| {
+            let Placed {
+                stream_id,
+                seq,
+                chunk,
+            } = placed;
+            row.push_bind(stream_id)
+                .push_bind(seq)
+                .push_bind(chunk.first_ts)
+                .push_bind(chunk.last_ts)
+                .push_bind(chunk.lines)
+                .push_bind(&chunk.body);
+        })
+        .build()
+        // Its text depends on how many chunks there are: it would only crowd out others.
+        .persistent(false)
+        .execute(self)
+        .await?;
         Ok(())
     }
 }
@@ -129,7 +114,7 @@ pub(super) const SQL: Sql = Sql {
         WHERE log_streams.id = new.value ->> 'id' AND cursor_ts IS new.value ->> 'at_ts'
           AND cursor_seen = new.value ->> 'at_seen' AND lines = new.value ->> 'at_lines'
           AND gaps = new.value ->> 'at_gaps' AND NOT complete
-        RETURNING log_streams.id",
+        RETURNING id, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id)",
     note_quiet: "
         UPDATE log_streams SET quiet_read_at = $2 WHERE id IN (SELECT value FROM json_each($1))",
     held_steps: "
