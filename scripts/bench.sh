@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Measures what a loop costs while nothing happens (the stripped release binary's size, the memory of an idle loop), and what
-# a cycle costs beside the least that it must cost and the obvious way: scripts/bench/ says how. --quick: in some minutes.
+# a cycle costs beside the least that it must cost and the obvious way: scripts/bench/ says how. --quick: in some minutes; --only TEXT: the cases with
+# this text in their names.
 # Needs neither a cluster nor a database: PostgreSQL is the server at K6SYNC_TEST_POSTGRES_URL, or one that this script starts in
 # a temporary folder (installing Debian's postgresql when there is none). Leaves nothing behind but target/, with the figures
 # in target/bench/results.json and a plot of them in target/bench/results.svg.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+usage() { echo "usage: scripts/bench.sh [--quick | --only TEXT]" >&2; exit 2; }
 case "${1:-}" in
-    "" | --quick) ;;
-    *) echo "usage: scripts/bench.sh [--quick]" >&2; exit 2 ;;
+    "" | --quick) [ $# -le 1 ] || usage ;;
+    --only) [ $# = 2 ] || usage ;;
+    *) usage ;;
 esac
 
 say() { if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
@@ -27,4 +30,4 @@ trap 'exit 143' TERM
 [ -n "${K6SYNC_TEST_POSTGRES_URL:-}" ] || start_postgres
 
 say "Measuring ($(nproc) processors, $([ "${1:-}" = --quick ] && echo "some minutes" || echo "about an hour"))"
-target/release/examples/bench ${1:+"$1"}
+target/release/examples/bench "$@"

@@ -102,7 +102,10 @@ pub(crate) struct Group {
 impl Group {
     /// Ours beside the floor and, where it takes no minutes, the obvious way.
     fn of(case: Case) -> Self {
-        let subjects = match case.pods() > 1_000 || case.lines > Case::USUAL.lines {
+        let takes_minutes = case.pods() > 1_000
+            || case.lines > Case::USUAL.lines
+            || (case.latency_ms > Case::USUAL.latency_ms && case.phase != Phase::Steady);
+        let subjects = match takes_minutes {
             true => &["floor", "ours"][..],
             false => &["floor", "naive", "ours"],
         };
@@ -125,7 +128,19 @@ impl Group {
     }
 }
 
-pub(crate) fn groups(quick: bool) -> Vec<Group> {
+/// Those with this text in their names.
+pub(crate) fn groups(quick: bool, only: &str) -> Vec<Group> {
+    let mut groups = all_groups(quick);
+    groups.retain(|group| {
+        group
+            .members
+            .iter()
+            .any(|(case, _)| case.name().contains(only))
+    });
+    groups
+}
+
+fn all_groups(quick: bool) -> Vec<Group> {
     let phases = |case: Case| Phase::ALL.map(|phase| Case { phase, ..case });
     let usual = Case::USUAL;
     let mut cases = phases(usual).to_vec();

@@ -43,18 +43,22 @@ pub(crate) async fn measure(kind: Kind) -> Result<()> {
         .spawn()?;
     let stderr = program.stderr.take().context("no standard error")?;
     let mut lines = BufReader::new(stderr).lines();
-    let cycles = async {
+    let pid = program.id().context("the loop has ended")?;
+    let mut cycles = async |count: usize| {
         let mut completed = 0;
-        while completed < CYCLES {
+        while completed < count {
             let line = lines.next_line().await?.context("the loop has ended")?;
             completed += usize::from(line.contains("K6 steps sync completed"));
         }
         anyhow::Ok(())
     };
-    timeout(Duration::from_secs(60), cycles)
-        .await
-        .context("the loop does not complete its cycles")??;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id().unwrap_or(0)))?;
+    let limit = Duration::from_secs(60);
+    let late = "the loop does not complete its cycles";
+    timeout(limit, cycles(CYCLES)).await.context(late)??;
+    let before = cpu_time(pid)?;
+    timeout(limit, cycles(CYCLES)).await.context(late)??;
+    let cpu = (cpu_time(pid)? - before) / CYCLES as u32;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kb: f64 = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
@@ -62,6 +66,23 @@ pub(crate) async fn measure(kind: Kind) -> Result<()> {
         .parse()?;
     let what = format!("resident memory, idle, {}", kind.name());
     println!("  {what:46} {:8.1} MB (limit 25)", kb / 1024.0);
+    let what = format!("CPU of a cycle, all finished, {}", kind.name());
+    println!(
+        "  {what:46} {:8.1} ms (limit 10)",
+        cpu.as_secs_f64() * 1_000.0
+    );
     program.kill().await?;
     database.end().await
+}
+
+/// Of all threads.
+fn cpu_time(pid: u32) -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // Its first number: nanoseconds on a processor.
+        let schedstat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        let nanos = schedstat.split(' ').next().context("no schedstat")?;
+        sum += Duration::from_nanos(nanos.parse()?);
+    }
+    Ok(sum)
 }

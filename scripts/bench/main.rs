@@ -38,36 +38,39 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?;
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => runtime.block_on(all(false)),
-        ["--quick"] => runtime.block_on(all(true)),
+        [] => runtime.block_on(all(false, "")),
+        ["--quick"] => runtime.block_on(all(true, "")),
+        ["--only", text] => runtime.block_on(all(false, text)),
         ["floor", url, pods, since] => runtime.block_on(subjects::floor(url, pods, since)),
         ["naive", url] => runtime.block_on(subjects::naive(url)),
         ["spawn", program, ..] => measure::spawn(program, &args[2..]),
-        _ => bail!("usage: bench [--quick]"),
+        _ => bail!("usage: bench [--quick | --only TEXT]"),
     }
 }
 
-async fn all(quick: bool) -> Result<()> {
+async fn all(quick: bool, only: &str) -> Result<()> {
     std::fs::create_dir_all(FOLDER)?;
     let outcome = tokio::select! {
-        outcome = compare(quick) => outcome,
+        outcome = compare(quick, only) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     database::drop_all().await?;
     outcome
 }
 
-async fn compare(quick: bool) -> Result<()> {
-    println!("An idle loop\n");
-    for kind in Kind::all() {
-        idle::measure(kind).await?;
+async fn compare(quick: bool, only: &str) -> Result<()> {
+    if only.is_empty() {
+        println!("An idle loop\n");
+        for kind in Kind::all() {
+            idle::measure(kind).await?;
+        }
     }
     println!(
         "\nA cycle: RUNSxRUNNERS, what is new, latency of a request; medians, and the slowest round by the fastest\n"
     );
     table::head();
     let mut rows = Vec::new();
-    for group in case::groups(quick) {
+    for group in case::groups(quick, only) {
         for kind in Kind::all() {
             let measured = measure::measure(&group, kind).await?;
             table::print(&measured);

@@ -97,7 +97,7 @@ pub(crate) fn promises(rows: &[Row]) {
             "at most 1.5",
         );
         say(
-            "all finished: CPU, ms",
+            "all finished: CPU of a whole process, ms",
             find(finished, "ours").map(|row| row.cpu_s * 1_000.0),
             "under 10",
         );

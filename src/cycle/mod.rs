@@ -38,6 +38,9 @@ use crate::store::{StepScope, Store, StoreError};
 /// The end of a log that is searched for the last error, in chunks.
 const TAIL_CHUNKS: i64 = 4;
 
+/// Captures under way for each log request that is allowed at a time: some ask for logs while others are being stored.
+const CAPTURES_A_REQUEST: usize = 2;
+
 /// How cycles are to be run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -460,7 +463,7 @@ async fn capture_logs(
     }
     let tasks = &tasks;
     let cluster = &cluster.paced(settings.concurrency);
-    let (recorder, appends) = recorder(settings.concurrency);
+    let (recorder, appends) = recorder(settings.concurrency * CAPTURES_A_REQUEST);
     let captured = async move {
         let recorder = &recorder;
         stream::iter(0..tasks.len())
@@ -469,7 +472,7 @@ async fn capture_logs(
                 let captured = capture(cluster, store, recorder, task, deadline, now).await;
                 (task.step.id, captured)
             })
-            .buffer_unordered(settings.concurrency)
+            .buffer_unordered(settings.concurrency * CAPTURES_A_REQUEST)
             .collect()
             .await
     };

@@ -81,10 +81,13 @@ use on;
 /// Runs `$body` as a transaction that may write, again if others undid it; `$action` says what it is for.
 macro_rules! transaction {
     ($store:expr, $action:literal, $tx:ident => $body:expr) => {
+        transaction!($store, $store.sql.begin, $action, $tx => $body)
+    };
+    ($store:expr, $begin:expr, $action:literal, $tx:ident => $body:expr) => {
         $store
             .again($action, || async {
                 on!($store, pool => {
-                    let mut $tx = pool.begin_with($store.sql.begin).await?;
+                    let mut $tx = pool.begin_with($begin).await?;
                     let outcome = $body;
                     $tx.commit().await?;
                     Ok(outcome)
@@ -307,7 +310,7 @@ impl Store {
         moves: &str,
     ) -> Result<HashMap<i64, i64>, StoreError> {
         let noticed_at = time::to_sql(Timestamp::now());
-        transaction!(self, "append log lines", tx => {
+        transaction!(self, self.sql.begin_append, "append log lines", tx => {
             sqlx::query(self.sql.lock_streams).bind(moves).fetch_all(&mut *tx).await?;
             let moved: HashMap<i64, i64> = sqlx::query_as(self.sql.advance_streams)
                 .bind(moves)

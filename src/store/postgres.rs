@@ -36,6 +36,9 @@ impl InsertChunks for PgConnection {
 
 pub(super) const SQL: Sql = Sql {
     begin: "BEGIN",
+    // A later commit waits until this one is on disk too, and a server that crashes before undoes this one as a whole: the
+    // next sync reads those lines again.
+    begin_append: "BEGIN; SET LOCAL synchronous_commit TO off",
     // Any number will do, as long as it is always the same.
     lock_adoption: "SELECT pg_advisory_xact_lock(7304871659123)",
     active_steps: "

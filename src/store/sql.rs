@@ -25,6 +25,8 @@ pub(super) trait InsertChunks {
 pub(super) struct Sql {
     /// Begins a transaction that may write.
     pub(super) begin: &'static str,
+    /// Begins a transaction that may write, and that others of the same cycle follow: only the last must wait for the disk.
+    pub(super) begin_append: &'static str,
     /// Keeps other syncs from adopting until the transaction ends.
     pub(super) lock_adoption: &'static str,
     /// (namespaces as JSON or null for all, default namespace) → [`super::model::Step`]

@@ -59,6 +59,7 @@ impl InsertChunks for SqliteConnection {
 
 pub(super) const SQL: Sql = Sql {
     begin: "BEGIN IMMEDIATE",
+    begin_append: "BEGIN IMMEDIATE",
     lock_adoption: "SELECT 1",
     active_steps: "
         SELECT json_object('id', id, 'test_run_id', test_run_id, 'name', name,

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::access::{Access, User};
 use crate::counters::Counters;
 use crate::faults::{Fault, FaultAction, Faults};
-use crate::logs::{KubeletStyle, Log, now_nanoseconds};
+use crate::logs::{KubeletStyle, Log};
 use crate::random::Random;
 use crate::resources::Resource;
 use crate::state::State;
@@ -154,10 +154,12 @@ impl Cluster {
         self.change(|state| generate::fill(state, spec));
     }
 
-    /// Adds `lines` lines, of the present time, to the log of each running runner of the namespace.
-    pub fn append_lines(&self, namespace: &str, lines: usize) {
-        let state = self.state();
-        generate::append_lines(&state, namespace, lines, now_nanoseconds());
+    /// Adds `lines` lines to the log of each running runner of the namespace: the first at `first_ts`, nanoseconds since
+    /// 1970, and each so much later than the one before.
+    pub fn append_lines(&self, namespace: &str, lines: usize, first_ts: i64, step: Duration) {
+        let step = i64::try_from(step.as_nanos()).unwrap_or(i64::MAX);
+        let times = (0..).map(|index: i64| first_ts + index * step).take(lines);
+        generate::append_lines(&self.state(), namespace, times);
     }
 
     // === logs ===

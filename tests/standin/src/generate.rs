@@ -280,8 +280,12 @@ impl Run<'_> {
     }
 }
 
-/// Adds lines of the present time to the log of each runner that runs.
-pub(crate) fn append_lines(state: &State, namespace: &str, lines: usize, now: i64) {
+/// Adds a line of each of these times to the log of each runner that runs.
+pub(crate) fn append_lines(
+    state: &State,
+    namespace: &str,
+    times: impl Iterator<Item = i64> + Clone,
+) {
     let Some(pods) = Resource::named("pods") else {
         return;
     };
@@ -299,11 +303,10 @@ pub(crate) fn append_lines(state: &State, namespace: &str, lines: usize, now: i6
             .bytes()
             .fold(0, |seed, byte| mix(seed ^ u64::from(byte)));
         let (mut clock, mut line, first) = (Clock::new(), Vec::new(), log.parts());
-        for index in 0..lines {
+        for (index, ts) in (0..).zip(times.clone()) {
             line.clear();
-            let index = index as u64;
-            write_line_at(seed, first + index, now, &mut clock, &mut line);
-            log.write_line(now, line.strip_suffix(b"\n").unwrap_or(&line));
+            write_line_at(seed, first + index, ts, &mut clock, &mut line);
+            log.write_line(ts, line.strip_suffix(b"\n").unwrap_or(&line));
         }
     }
 }
@@ -345,7 +348,11 @@ mod tests {
     fn running_logs_grow_and_finished_ones_do_not() {
         let lines = |spec: &Spec| {
             let state = made(spec);
-            append_lines(&state, "k6-runs", 3, 1_767_700_000_000_000_000);
+            append_lines(
+                &state,
+                "k6-runs",
+                [1_767_700_000_000_000_000; 3].into_iter(),
+            );
             let pods = Resource::named("pods").expect("served");
             let runner = state
                 .list(pods, None)
