@@ -42,6 +42,10 @@ pub(crate) struct Case {
     pub(crate) lines: usize,
     /// Finished steps in the database.
     pub(crate) history: usize,
+    /// The runs are spread over so many namespaces.
+    pub(crate) namespaces: usize,
+    /// And so many syncs at once share them.
+    pub(crate) syncs: usize,
 }
 
 impl Case {
@@ -53,6 +57,8 @@ impl Case {
         latency_ms: 5,
         lines: 100,
         history: 0,
+        namespaces: 1,
+        syncs: 1,
     };
 
     pub(crate) fn pods(self) -> usize {
@@ -76,6 +82,8 @@ impl Case {
             latency_ms,
             lines,
             history,
+            namespaces,
+            syncs,
         } = self;
         let mut name = format!("{runs}x{runners} {} {latency_ms} ms", phase.name());
         if lines != Self::USUAL.lines {
@@ -87,6 +95,9 @@ impl Case {
         }
         if history > 0 {
             name += &format!(", history {history}");
+        }
+        if namespaces > 1 {
+            name += &format!(", {namespaces} namespaces, {syncs} syncs");
         }
         name
     }
@@ -126,6 +137,24 @@ impl Group {
             rounds: 15,
         }
     }
+
+    /// One sync of several namespaces beside one sync for each.
+    fn of_one_sync_and_many(namespaces: usize) -> Self {
+        let one = Case {
+            runs: 100,
+            latency_ms: 50,
+            namespaces,
+            ..Case::USUAL
+        };
+        let many = Case {
+            syncs: namespaces,
+            ..one
+        };
+        Self {
+            members: vec![(one, "ours"), (many, "ours")],
+            rounds: 5,
+        }
+    }
 }
 
 /// Those with this text in their names.
@@ -163,6 +192,7 @@ fn all_groups(quick: bool) -> Vec<Group> {
     }
     let mut groups: Vec<Group> = cases.into_iter().map(Group::of).collect();
     groups.push(Group::with_and_without_history(1_000_000));
+    groups.push(Group::of_one_sync_and_many(4));
     let giant = Case {
         runs: 1,
         runners: 1,

@@ -43,6 +43,7 @@ fn main() -> Result<()> {
         ["--only", text] => runtime.block_on(all(false, text)),
         ["floor", url, pods, since] => runtime.block_on(subjects::floor(url, pods, since)),
         ["naive", url] => runtime.block_on(subjects::naive(url)),
+        ["syncs", ..] => measure::syncs(&args[1..]),
         ["spawn", program, ..] => measure::spawn(program, &args[2..]),
         _ => bail!("usage: bench [--quick | --only TEXT]"),
     }

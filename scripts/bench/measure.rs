@@ -16,6 +16,7 @@ use crate::database::{Database, Kind};
 const INTERVAL_SECONDS: i64 = 20;
 /// 2026-01-10T00:00:00Z, after all lines that were made up at first.
 const START: i64 = 1_768_003_200;
+/// The first namespace; the next ones are numbered.
 const NAMESPACE: &str = "k6-runs";
 
 /// A line of the results: medians of the rounds.
@@ -102,16 +103,20 @@ impl Bench {
     async fn start(case: Case, kind: Kind, subject: &'static str) -> Result<Self> {
         let standin = Standin::start(Options::default()).await?;
         let cluster = standin.cluster();
-        cluster.generate(&Spec {
-            runs: case.runs,
-            runners: case.runners,
-            lines: case.lines,
-            stage: match case.phase {
-                Phase::Finished => Stage::Finished,
-                _ => Stage::Started,
-            },
-            ..Spec::default()
-        });
+        for (namespace, seed) in namespaces(case).into_iter().zip(1..) {
+            cluster.generate(&Spec {
+                seed,
+                namespace,
+                runs: case.runs / case.namespaces,
+                runners: case.runners,
+                lines: case.lines,
+                stage: match case.phase {
+                    Phase::Finished => Stage::Finished,
+                    _ => Stage::Started,
+                },
+                ..Spec::default()
+            });
+        }
         // Where the target folder is, since /tmp may be no disk.
         let folder = tempfile::tempdir_in(crate::FOLDER)?;
         std::fs::write(
@@ -160,9 +165,10 @@ impl Bench {
                 self.since = Some(self.now);
                 let step = Duration::from_secs(INTERVAL_SECONDS as u64) / NEW_LINES as u32;
                 let first_ts = self.now * 1_000_000_000;
-                self.standin
-                    .cluster()
-                    .append_lines(NAMESPACE, NEW_LINES, first_ts, step);
+                for namespace in namespaces(self.case) {
+                    let cluster = self.standin.cluster();
+                    cluster.append_lines(&namespace, NEW_LINES, first_ts, step);
+                }
             }
             Phase::Quiet => self.since = Some(self.now),
             Phase::First | Phase::Finished => {}
@@ -211,8 +217,20 @@ impl Bench {
 
     fn work(&self) -> Result<Command> {
         let path = |name: &str| self.folder.path().join(name);
+        if self.subject == "ours" && self.case.syncs == 1 {
+            let mut command = self.k6sync("sync-once");
+            for namespace in namespaces(self.case) {
+                command.args(["-n", &namespace]);
+            }
+            return Ok(command);
+        }
         if self.subject == "ours" {
-            return Ok(self.k6sync("sync-once"));
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("syncs").args(namespaces(self.case));
+            command
+                .env("KUBECONFIG", path("kubeconfig"))
+                .env("DATABASE_URL", self.database.url());
+            return Ok(command);
         }
         let mut command = Command::new(std::env::current_exe()?);
         command.args([self.subject, self.database.url()]);
@@ -271,6 +289,30 @@ impl Bench {
     async fn end(self) -> Result<()> {
         self.database.end().await
     }
+}
+
+fn namespaces(case: Case) -> Vec<String> {
+    let numbered = (2..=case.namespaces).map(|number| format!("{NAMESPACE}-{number}"));
+    std::iter::once(NAMESPACE.to_owned())
+        .chain(numbered)
+        .collect()
+}
+
+/// A sync of each of these namespaces, all at once; what they use counts for this process too.
+pub(crate) fn syncs(namespaces: &[String]) -> Result<()> {
+    let started: Vec<_> = namespaces
+        .iter()
+        .map(|namespace| {
+            Command::new(k6sync())
+                .args(["sync-once", "-n", namespace])
+                .stdout(Stdio::null())
+                .spawn()
+        })
+        .collect::<Result<_, _>>()?;
+    for mut sync in started {
+        ensure!(sync.wait()?.success(), "a sync failed");
+    }
+    Ok(())
 }
 
 /// Beside this program, in `target/release`.
