@@ -29,5 +29,5 @@ trap 'exit 143' TERM
 # As it comes, with its fsync.
 [ -n "${K6SYNC_TEST_POSTGRES_URL:-}" ] || start_postgres
 
-say "Measuring ($(nproc) processors, $([ "${1:-}" = --quick ] && echo "some minutes" || echo "about an hour"))"
+say "Measuring ($(nproc) processors, $([ "${1:-}" = --quick ] && echo "some minutes" || echo "about half an hour"))"
 target/release/examples/bench "$@"

@@ -10,7 +10,7 @@ use crate::measure::Row;
 const ROW_HEIGHT: u32 = 26;
 /// Above the cases.
 const LEGEND_ROWS: u32 = 3;
-const PANEL_WIDTH: u32 = 640;
+const PANEL_WIDTH: u32 = 700;
 const SUBJECTS: [(&str, RGBColor); 3] = [
     ("floor", RGBColor(120, 120, 120)),
     ("ours", RGBColor(0, 114, 178)),
@@ -45,7 +45,7 @@ pub(crate) fn draw(rows: &[Row], file: &Path) -> Result<()> {
             .caption(format!("A cycle on {database}"), ("sans-serif", 18))
             .margin(10)
             .x_label_area_size(40)
-            .y_label_area_size(230)
+            .y_label_area_size(300)
             .build_cartesian_2d(
                 (fastest / 1.5..slowest * 1.5).log_scale(),
                 -(cases.len() as f64) + 0.5..f64::from(LEGEND_ROWS) + 0.5,
