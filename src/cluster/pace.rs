@@ -167,7 +167,10 @@ impl Window {
         self.times = Some((fastest, usual));
         let is_beyond = |(factor, more): (f64, f64)| usual > fastest * factor + more;
         if is_beyond(TOO_LONG) {
+            // Not below what every API server bears: far nodes and long logs take their time, however few are read.
+            let least = (FIRST_LIMIT as f64).min(self.limit);
             self.shrink(AFTER_TOO_LONG, sent, now);
+            self.limit = self.limit.max(least);
         } else if !is_beyond(LONG) {
             let step = if self.is_probing {
                 1.0
@@ -265,6 +268,17 @@ mod tests {
         let mut window = Window::new(64);
         rounds(&mut window, 5, |_| 5 * MS);
         assert!(rounds(&mut window, 5, |_| 500 * MS) < 40);
+    }
+
+    /// Logs of far nodes, or long ones, whose answers would take as long if they were alone.
+    #[test]
+    fn slow_answers_alone_do_not_go_below_the_first_number() {
+        let mut window = Window::new(128);
+        rounds(&mut window, 1, |_| 2 * MS);
+        assert_eq!(rounds(&mut window, 100, |_| 70 * MS), FIRST_LIMIT);
+        let sent = Instant::now() + Duration::from_secs(60);
+        window.refused(sent, sent);
+        assert_eq!(rounds(&mut window, 3, |_| 70 * MS), FIRST_LIMIT / 2);
     }
 
     proptest! {

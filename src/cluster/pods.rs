@@ -23,6 +23,8 @@ pub struct Pod {
     pub job: Job,
     /// `status.phase` is `Succeeded` or `Failed`: nothing in it runs any more.
     pub ended: bool,
+    /// `metadata.deletionTimestamp` is set: it may be gone at any moment.
+    pub deleting: bool,
     /// `status.reason`, such as `Evicted`.
     pub reason: Option<String>,
     /// `status.message`
@@ -286,6 +288,7 @@ fn pod(raw: Raw) -> Result<Pod, String> {
         created_at: metadata.creation_timestamp,
         test_run,
         job,
+        deleting: metadata.deletion_timestamp.is_some(),
         ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
         reason: status.reason,
         message: status.message,

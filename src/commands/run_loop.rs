@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::cli::Loop;
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::control::{Control, ControlMap};
+use crate::control::{Control, ControlMap, Interval};
 use crate::cycle::{self, Report, RunError, Settings};
 use crate::election::{Election, Leadership};
 use crate::schedule::Schedule;
@@ -27,6 +27,9 @@ use crate::server::{self, Exhibits};
 use crate::store::Store;
 use crate::telemetry::{CycleOutcome, Metrics};
 
+/// Logs that have long been quiet may wait for another cycle where cycles follow each other so fast, seconds: none then waits
+/// for longer than a minute and a half.
+const RESTING_SECONDS: u64 = 30;
 /// The loop says that it is alive at least so often.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What is left to do after the last cycle must not hold up the exit.
@@ -62,10 +65,7 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
     let (stop_server, server) = serve(listener, exhibits, &config, &cluster, control_map);
 
     let mut sync_loop = SyncLoop {
-        settings: Settings {
-            may_rest: true,
-            ..super::settings(&config, &cluster, "loop", false)
-        },
+        settings: super::settings(&config, &cluster, "loop", false),
         cluster,
         store: Arc::clone(&store),
         metrics,
@@ -196,7 +196,7 @@ impl SyncLoop {
             let is_idle = running.is_none() && releasing.is_none();
             if is_idle && is_active && next <= now {
                 schedule.started(now);
-                running = Some((now, self.start_cycle()));
+                running = Some((now, self.start_cycle(control.interval)));
             }
             if is_idle && is_leader && !control.enabled && next_release <= now {
                 releasing = Some(self.release_all());
@@ -251,8 +251,12 @@ impl SyncLoop {
         }
     }
 
-    fn start_cycle(&self) -> Cycle {
-        let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+    fn start_cycle(&self, interval: Interval) -> Cycle {
+        let cluster = self.cluster.clone();
+        let settings = Settings {
+            may_rest: interval.seconds() <= RESTING_SECONDS,
+            ..self.settings.clone()
+        };
         let store = Arc::clone(&self.store);
         // A task of its own: a panic in it is its own end, not the loop's.
         tokio::spawn(async move { cycle::run(&cluster, &store, &settings).await })

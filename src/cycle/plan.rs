@@ -20,8 +20,9 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
 const STATUS_DELAY: SignedDuration = SignedDuration::from_secs(10);
 
 /// A container that has written nothing for so long is quiet, and its log is not asked for in each cycle: about once a
-/// minute is enough. Its end shows in the list of pods, and an ended container's log is always read. A rotation would need
-/// 10 MiB (FACT 4) to be written within that minute to hide anything, and then leaves a gap as any other does.
+/// minute is enough, while neither its pod nor its TestRun is being deleted. Its end shows in the list of pods, and an ended
+/// container's log is always read. A rotation would need 10 MiB (FACT 4) to be written in the meantime to hide anything, and
+/// then leaves a gap as any other does.
 const QUIET_AFTER: SignedDuration = SignedDuration::from_mins(10);
 const QUIET_PAUSE: SignedDuration = SignedDuration::from_secs(55);
 
@@ -232,7 +233,9 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
         })
         .collect();
     let lives: Vec<Life> = pods.iter().flat_map(|pod| lives(pod, step.id)).collect();
-    let streams = plan_streams(&lives, known, &bad_pods, sight);
+    let is_deleting = test_run.is_none_or(|run| run.deletion_timestamp.is_some());
+    let may_rest = sight.may_rest && !is_deleting;
+    let streams = plan_streams(&lives, known, &bad_pods, sight.now, may_rest);
     let evidence = evidence(&step, test_run, &pods, &lives, known);
 
     let verdict = if let Some(bad) = bad_test_run {
@@ -372,6 +375,8 @@ struct Life {
     stillborn: bool,
     /// It may have been followed by another life since the pods were listed.
     replaceable: bool,
+    /// Its pod may be gone by the next cycle, and its end never be seen.
+    doomed: bool,
 }
 
 /// The lives of a pod's containers whose logs can be asked for: the present one, and the one before it.
@@ -465,6 +470,7 @@ fn life(
         previous,
         stillborn,
         replaceable: container.restartable && !pod.ended && !previous,
+        doomed: pod.ended || pod.deleting,
     }
 }
 
@@ -533,7 +539,8 @@ fn plan_streams(
     lives: &[Life],
     known: &[&Stream],
     bad_pods: &[&Malformed],
-    sight: &Sight<'_>,
+    now: Timestamp,
+    may_rest: bool,
 ) -> Vec<StreamPlan> {
     let by_key: HashMap<&StreamKey, &Stream> = known
         .iter()
@@ -541,7 +548,7 @@ fn plan_streams(
         .collect();
     let mut plans: Vec<StreamPlan> = lives
         .iter()
-        .map(|life| plan_life(life, by_key.get(&life.facts.key).copied(), sight))
+        .map(|life| plan_life(life, by_key.get(&life.facts.key).copied(), now, may_rest))
         .collect();
     let visible: HashSet<&StreamKey> = lives.iter().map(|life| &life.facts.key).collect();
     let visible_pods: HashSet<&str> = lives
@@ -571,8 +578,7 @@ fn plan_streams(
     plans
 }
 
-fn plan_life(life: &Life, known: Option<&Stream>, sight: &Sight<'_>) -> StreamPlan {
-    let now = sight.now;
+fn plan_life(life: &Life, known: Option<&Stream>, now: Timestamp, may_rest: bool) -> StreamPlan {
     let is_complete = known.is_some_and(|stream| stream.complete);
     // What is `previous` may be another life by the time that it is read: its lines are later than this one's end.
     let until = match life.previous {
@@ -584,7 +590,7 @@ fn plan_life(life: &Life, known: Option<&Stream>, sight: &Sight<'_>) -> StreamPl
         StreamState::Waiting if life.stillborn => Todo::Close(None),
         StreamState::Waiting => Todo::Nothing,
         StreamState::Running
-            if sight.may_rest && known.is_some_and(|stream| is_resting(stream, now)) =>
+            if may_rest && !life.doomed && known.is_some_and(|stream| is_resting(stream, now)) =>
         {
             Todo::Nothing
         }

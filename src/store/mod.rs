@@ -310,7 +310,12 @@ impl Store {
         moves: &str,
     ) -> Result<HashMap<i64, i64>, StoreError> {
         let noticed_at = time::to_sql(Timestamp::now());
-        transaction!(self, self.sql.begin_append, "append log lines", tx => {
+        // Others may act on a log that is complete: a TestRun is let go, and its pods are deleted.
+        let begin = match appends.iter().any(|append| append.new.complete) {
+            true => self.sql.begin,
+            false => self.sql.begin_append,
+        };
+        transaction!(self, begin, "append log lines", tx => {
             sqlx::query(self.sql.lock_streams).bind(moves).fetch_all(&mut *tx).await?;
             let moved: HashMap<i64, i64> = sqlx::query_as(self.sql.advance_streams)
                 .bind(moves)

@@ -73,6 +73,7 @@ fn runner(test_run: &str, name: &str, containers: Vec<Container>) -> Pod {
         test_run: test_run.to_owned(),
         job: Job::Runner,
         ended: false,
+        deleting: false,
         reason: None,
         message: None,
         unschedulable: None,
@@ -771,6 +772,34 @@ fn a_log_that_has_long_been_quiet_is_read_once_a_minute() {
         assert!(
             stream.ends_with(&format!(": {expected}")),
             "{case}: {stream}"
+        );
+    }
+}
+
+#[test]
+fn what_may_be_gone_by_the_next_cycle_does_not_rest() {
+    type Change = fn(&mut World);
+    let changes: [(Change, &str); 4] = [
+        (|_| {}, "nothing"),
+        (|world| world.pods[0].deleting = true, "read"),
+        (|world| world.pods[0].ended = true, "read"),
+        (
+            |world| world.test_runs[0].deletion_timestamp = Some(now()),
+            "read",
+        ),
+    ];
+    for (change, expected) in changes {
+        let pod = runner("shop", "a", vec![k6(0, running(), None)]);
+        let mut world = World {
+            may_rest: true,
+            ..World::of(vec![test_run("shop", "uid", "started")], vec![pod])
+                .knowing(vec![quiet(QUIET_AFTER.as_secs(), Some(20))])
+        };
+        change(&mut world);
+        let streams = streams(&world.plan_one(pinned(1, "shop", "uid")));
+        assert!(
+            streams[0].ends_with(&format!(": {expected}")),
+            "{streams:?}"
         );
     }
 }
