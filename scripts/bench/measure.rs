@@ -143,7 +143,9 @@ impl Bench {
             now: START,
         };
         if case.history > 0 {
-            bench.succeed(bench.k6sync("migrate")).await?;
+            let mut migrate = bench.program(&k6sync());
+            migrate.arg("migrate");
+            bench.succeed(migrate).await?;
             bench.database.fill(case.history).await?;
         }
         if case.phase != Phase::First && subject != "naive" {
@@ -216,40 +218,35 @@ impl Bench {
     }
 
     fn work(&self) -> Result<Command> {
-        let path = |name: &str| self.folder.path().join(name);
         if self.subject == "ours" && self.case.syncs == 1 {
-            let mut command = self.k6sync("sync-once");
+            let mut command = self.program(&k6sync());
+            command.arg("sync-once");
             for namespace in namespaces(self.case) {
                 command.args(["-n", &namespace]);
             }
             return Ok(command);
         }
+        let mut command = self.program(&std::env::current_exe()?);
         if self.subject == "ours" {
-            let mut command = Command::new(std::env::current_exe()?);
             command.arg("syncs").args(namespaces(self.case));
-            command
-                .env("KUBECONFIG", path("kubeconfig"))
-                .env("DATABASE_URL", self.database.url());
             return Ok(command);
         }
-        let mut command = Command::new(std::env::current_exe()?);
         command.args([self.subject, self.database.url()]);
-        command.env("KUBECONFIG", path("kubeconfig"));
         if self.subject == "floor" {
             let since = match (self.case.phase, self.since) {
                 (Phase::Finished, _) => "none".to_owned(),
                 (_, Some(second)) => second.to_string(),
                 (_, None) => "0".to_owned(),
             };
-            command.arg(path("pods")).arg(since);
+            command.arg(self.folder.path().join("pods")).arg(since);
         }
         Ok(command)
     }
 
-    fn k6sync(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(k6sync());
+    /// A program that finds this cluster and this database.
+    fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
-            .arg(subcommand)
             .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
             .env("DATABASE_URL", self.database.url());
         command

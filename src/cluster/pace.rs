@@ -166,12 +166,12 @@ impl Window {
         let (fastest, usual) = (fastest.min(took), usual + (took - usual) * WEIGHT);
         self.times = Some((fastest, usual));
         let is_beyond = |(factor, more): (f64, f64)| usual > fastest * factor + more;
-        if is_beyond(TOO_LONG) {
-            // Not below what every API server bears: far nodes and long logs take their time, however few are read.
-            let least = (FIRST_LIMIT as f64).min(self.limit);
+        // Up to what every API server bears, times say nothing: far nodes and long logs take theirs, however few are read.
+        let is_many = self.limit > FIRST_LIMIT as f64;
+        if is_many && is_beyond(TOO_LONG) {
             self.shrink(AFTER_TOO_LONG, sent, now);
-            self.limit = self.limit.max(least);
-        } else if !is_beyond(LONG) {
+            self.limit = self.limit.max(FIRST_LIMIT as f64);
+        } else if !is_many || !is_beyond(LONG) {
             let step = if self.is_probing {
                 1.0
             } else {
@@ -278,7 +278,8 @@ mod tests {
         assert_eq!(rounds(&mut window, 100, |_| 70 * MS), FIRST_LIMIT);
         let sent = Instant::now() + Duration::from_secs(60);
         window.refused(sent, sent);
-        assert_eq!(rounds(&mut window, 3, |_| 70 * MS), FIRST_LIMIT / 2);
+        assert_eq!(window.limit(), FIRST_LIMIT / 2);
+        assert_eq!(rounds(&mut window, 100, |_| 70 * MS), FIRST_LIMIT);
     }
 
     proptest! {
