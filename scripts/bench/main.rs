@@ -20,7 +20,7 @@ mod table;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::database::Kind;
 
@@ -60,6 +60,12 @@ async fn all(quick: bool, only: &str) -> Result<()> {
 }
 
 async fn compare(quick: bool, only: &str) -> Result<()> {
+    let groups = case::groups(quick, only);
+    ensure!(
+        !groups.is_empty(),
+        "no case has `{only}` in its name; names are such as `{}`",
+        case::Case::USUAL.name()
+    );
     if only.is_empty() {
         println!("An idle loop\n");
         for kind in Kind::all() {
@@ -71,7 +77,7 @@ async fn compare(quick: bool, only: &str) -> Result<()> {
     );
     table::head();
     let mut rows = Vec::new();
-    for group in case::groups(quick, only) {
+    for group in groups {
         for kind in Kind::all() {
             let measured = measure::measure(&group, kind).await?;
             table::print(&measured);
