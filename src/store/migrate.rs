@@ -25,6 +25,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0003_frugal.sql"),
         include_str!("migrations/postgres/0003_frugal.sql"),
     ),
+    (
+        4,
+        "trust",
+        include_str!("migrations/sqlite/0004_trust.sql"),
+        include_str!("migrations/postgres/0004_trust.sql"),
+    ),
 ];
 
 const fn newest() -> i64 {
