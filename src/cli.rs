@@ -132,6 +132,12 @@ pub struct Migrate {
     /// Settings that commands share.
     #[command(flatten)]
     pub common: Common,
+    /// Let this cluster share the database with those that it knows
+    #[arg(long, conflicts_with = "same_cluster")]
+    pub new_cluster: bool,
+    /// This is the cluster that the database knows, built or its namespace made anew; with several, its ID in `clusters`
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
+    pub same_cluster: Option<String>,
 }
 
 /// `k6sync verify`

@@ -10,6 +10,7 @@ mod holds;
 mod lease;
 mod list;
 mod logs;
+mod namespaces;
 mod pace;
 mod pods;
 mod request;
@@ -125,6 +126,11 @@ impl Cluster {
             pace: Some(Pace::new(most)),
             ..self.clone()
         }
+    }
+
+    /// The API server, for messages.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// What has been asked of the API server through this connection and its clones.

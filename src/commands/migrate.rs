@@ -1,16 +1,70 @@
-//! `k6sync migrate`: for those who migrate apart from syncing.
+//! `k6sync migrate`: for those who migrate apart from syncing, and for the first sync of another cluster.
+
+use anyhow::bail;
+use tokio::time::Instant;
 
 use crate::cli::Migrate;
-use crate::store::Store;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::cycle::identity;
+use crate::store::{Registration, Store};
 
 pub(super) async fn run(args: &Migrate) -> anyhow::Result<()> {
     let config = super::load(&args.common)?;
     let store = Store::open(&config.database_url, false).await?;
-    let version = store.migrate().await;
+    let done = migrate(args, &config, &store).await;
     store.close().await;
-    let version = version?;
-    super::print(&format!(
+    super::print(&done?)
+}
+
+/// What was done, in lines.
+async fn migrate(args: &Migrate, config: &Config, store: &Store) -> anyhow::Result<String> {
+    let version = store.migrate().await?;
+    let migrated = format!(
         "the database {} has schema version {version}",
         config.database_url
+    );
+    let same;
+    let registration = match &args.same_cluster {
+        Some(id) => {
+            same = known_cluster(store, id).await?;
+            Registration::Same(&same)
+        }
+        None if args.new_cluster => Registration::Another,
+        None => return Ok(migrated),
+    };
+    let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout)
+        .await?
+        .until(Instant::now() + config.cycle_deadline);
+    let namespaces = super::namespaces(config, &cluster);
+    let id = identity::register(&cluster, store, &namespaces, registration).await?;
+    Ok(format!(
+        "{migrated}\nand knows the cluster at {} as {id}",
+        cluster.url()
     ))
+}
+
+/// The cluster of this id, or the only one if no id is given.
+async fn known_cluster(store: &Store, id: &str) -> anyhow::Result<String> {
+    let mut ids: Vec<String> = store
+        .known_namespaces()
+        .await?
+        .into_iter()
+        .map(|known| known.cluster)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    match (id, ids.as_slice()) {
+        (_, []) => bail!("the database knows no cluster yet: the next sync makes this one known"),
+        ("", [only]) => Ok(only.clone()),
+        ("", _) => bail!(
+            "the database knows several clusters; say which one this is by --same-cluster=ID, one of {}",
+            ids.join(", ")
+        ),
+        (id, known) if known.iter().any(|known| known == id) => Ok(id.to_owned()),
+        (id, _) => bail!(
+            "the database knows no cluster {id}; --same-cluster=ID takes one of {}",
+            ids.join(", ")
+        ),
+    }
 }

@@ -119,6 +119,7 @@ fn settings(config: &Config, cluster: &Cluster, trigger: &'static str, dry_run: 
         },
         hold_timeout: config.capture_hold_timeout,
         dry_run,
+        cluster: None,
         trigger,
         instance: config.instance.clone(),
     }

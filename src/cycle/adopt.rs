@@ -31,6 +31,7 @@ pub fn unclaimed(
     claimed: &HashMap<String, i64>,
     active: &[Step],
     discovery: Discovery,
+    cluster: Option<&str>,
 ) -> Vec<NewStep> {
     let awaited: HashSet<(&str, &str)> = active
         .iter()
@@ -41,11 +42,11 @@ pub fn unclaimed(
         .iter()
         .filter(|run| !claimed.contains_key(&run.uid))
         .filter(|run| !awaited.contains(&(run.namespace.as_str(), run.name.as_str())))
-        .filter_map(|run| new_step(run, discovery))
+        .filter_map(|run| new_step(run, discovery, cluster))
         .collect()
 }
 
-fn new_step(run: &TestRun, discovery: Discovery) -> Option<NewStep> {
+fn new_step(run: &TestRun, discovery: Discovery, cluster: Option<&str>) -> Option<NewStep> {
     let label = |name: &str| run.labels.get(name).filter(|value| !value.is_empty());
     let labels = label(RUN_LABEL).zip(label(STEP_LABEL));
     let (run_name, name) = match (discovery, labels) {
@@ -59,6 +60,7 @@ fn new_step(run: &TestRun, discovery: Discovery) -> Option<NewStep> {
         name: name.clone(),
         namespace: run.namespace.clone(),
         k6_test_name: run.name.clone(),
+        cluster: cluster.map(str::to_owned),
         k6_uid: run.uid.clone(),
         created_at: run.created_at,
     })
@@ -125,7 +127,13 @@ mod tests {
             (Discovery::Labelled, vec![("nightly", "browse", true)]),
             (Discovery::Off, vec![]),
         ] {
-            let adopted = unclaimed(&runs, &claimed, std::slice::from_ref(&awaiting), discovery);
+            let adopted = unclaimed(
+                &runs,
+                &claimed,
+                std::slice::from_ref(&awaiting),
+                discovery,
+                None,
+            );
             let names: Vec<_> = adopted
                 .iter()
                 .map(|step| (step.run_name.as_str(), step.name.as_str(), step.grouped))

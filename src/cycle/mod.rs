@@ -9,6 +9,7 @@ pub mod capture;
 pub mod compare;
 pub mod cursor;
 pub mod hold;
+pub mod identity;
 pub mod k6_log;
 pub mod plan;
 mod recorder;
@@ -26,12 +27,13 @@ use tokio::time::{Instant, timeout};
 pub use self::adopt::{Discovery, RUN_LABEL, STEP_LABEL};
 use self::capture::{Captured, Task, capture};
 pub use self::hold::Holding;
+use self::identity::Identity;
 use self::plan::{Sight, StepPlan, Todo, plan};
 use self::recorder::recorder;
 pub use self::report::{Details, Failure, Outcome, Report};
 use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun};
 use crate::store::model::{
-    CycleError, CycleRecord, Step, StepUpdate, Stream, StreamKey, StreamPosition,
+    BadStep, CycleError, CycleRecord, Step, StepUpdate, Stream, StreamKey, StreamPosition,
 };
 use crate::store::{StepScope, Store, StoreError};
 
@@ -40,6 +42,9 @@ const TAIL_CHUNKS: i64 = 4;
 
 /// Captures under way for each log request that is allowed at a time: some ask for logs while others are being stored.
 const CAPTURES_A_REQUEST: usize = 2;
+
+/// Steps of a k6sync from before clusters were told apart wait so long for the cluster that has their TestRun.
+const UNCLAIMED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// How cycles are to be run.
 #[derive(Clone, Debug)]
@@ -64,6 +69,8 @@ pub struct Settings {
     pub hold_timeout: Duration,
     /// Reads everything, writes nothing.
     pub dry_run: bool,
+    /// The cluster's id in the database; a cycle finds it out itself.
+    pub cluster: Option<String>,
     /// `sync-once` or `loop`, for the record.
     pub trigger: &'static str,
     /// Who runs it, for the record.
@@ -86,6 +93,7 @@ impl Settings {
                 Namespaces::Only(names) => Some(names),
             },
             default_namespace: &self.default_namespace,
+            cluster: self.cluster.as_deref(),
         }
     }
 }
@@ -99,6 +107,20 @@ pub enum RunError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database is another cluster's.
+    #[error(
+        "the database {database} knows only other clusters than the one at {cluster} (here: {seen}; known: {known}), and nothing was written: is --context or --database-url wrong? If this cluster is to share the database with them, say so once with `k6sync migrate --new-cluster`; if it is the one that the database knows, built or its namespace made anew, with `k6sync migrate --same-cluster`"
+    )]
+    OtherCluster {
+        /// Which database.
+        database: String,
+        /// The API server.
+        cluster: String,
+        /// Namespaces and uids of this cluster.
+        seen: String,
+        /// Those that the database knows.
+        known: String,
+    },
     /// The database did not answer, long after the deadline.
     #[error(
         "the cycle did not end within {0:?}, though its deadline for Kubernetes was over: the database does not answer; what was stored is right, and the next cycle goes on"
@@ -132,6 +154,9 @@ pub async fn run(
     let outcome = timeout(limit, reconcile(cluster, store, settings, &begun))
         .await
         .unwrap_or(Err(RunError::Overdue(limit)));
+    if let Err(error @ RunError::OtherCluster { .. }) = outcome {
+        return Err(error);
+    }
     let row = record(&outcome, settings, &begun);
     let recorded = timeout(TIME_TO_RECORD, store.record_cycle(&row)).await;
     // What made the cycle itself fail is told first.
@@ -175,17 +200,23 @@ async fn reconcile(
 ) -> Result<Report, RunError> {
     let deadline = begun.instant + settings.deadline;
     let cluster = &cluster.until(deadline);
+    let identity = identity::identify(cluster, store, settings).await?;
+    let settings = &Settings {
+        cluster: identity.as_ref().map(|identity| identity.id.clone()),
+        ..settings.clone()
+    };
     // TestRuns before steps: a dashboard that inserts its step before it creates the TestRun is never overtaken.
     let mut test_runs = Listed::default();
     if settings.discovery != Discovery::Off {
         test_runs = cluster.test_runs(&settings.namespaces).await?;
     }
-    let (mut steps, bad_steps) = store.active_steps(&settings.scope()).await?;
+    let (mut steps, mut bad_steps) = store.active_steps(&settings.scope()).await?;
     if settings.discovery == Discovery::Off && !steps.is_empty() {
         test_runs = cluster.test_runs(&settings.namespaces).await?;
     } else {
         add_overtaken(cluster, settings, &steps, &mut test_runs).await?;
     }
+    bad_steps.extend(set_aside(&mut steps, identity.as_ref(), &test_runs.items));
     let mut failures: Vec<Failure> = bad_steps
         .into_iter()
         .map(|bad| Failure {
@@ -198,7 +229,14 @@ async fn reconcile(
         .collect();
 
     let claimed = claims(store, &steps, &test_runs.items).await?;
-    let new = adopt::unclaimed(&test_runs.items, &claimed, &steps, settings.discovery);
+    let cluster_id = settings.cluster.as_deref();
+    let new = adopt::unclaimed(
+        &test_runs.items,
+        &claimed,
+        &steps,
+        settings.discovery,
+        cluster_id,
+    );
     steps.extend(store.adopt(&new).await?);
     failures.extend(unreadable(&test_runs.malformed, &steps));
 
@@ -210,10 +248,19 @@ async fn reconcile(
         pods = cluster.pods(&settings.namespaces).await?;
     }
     let now = cluster_time(pods.time.or(test_runs.time));
-    let mut plans = plan(
-        steps,
-        &sight(&test_runs, &pods, &claimed, &streams, settings, now),
-    );
+    let unclaimed_until = match steps.iter().any(is_unclaimed) {
+        true => store
+            .migrated_at()
+            .await?
+            .checked_add(UNCLAIMED_FOR)
+            .unwrap_or(Timestamp::MAX),
+        false => Timestamp::MIN,
+    };
+    let sight = Sight {
+        unclaimed_until,
+        ..sight(&test_runs, &pods, &claimed, &streams, settings, now)
+    };
+    let mut plans = plan(steps, &sight);
 
     let by_uid: HashMap<&str, &TestRun> = test_runs
         .items
@@ -253,6 +300,52 @@ async fn reconcile(
     let mut report = report(settings, begun, &plans, &captured, updated.len(), failures);
     report.details.held = held;
     Ok(report)
+}
+
+/// Takes out the steps that are not this cluster's to judge. Of an unknown cluster only what can be seen is judged, since
+/// what can't may be in another one; and a step that names a cluster that nobody knows is told of.
+fn set_aside(
+    steps: &mut Vec<Step>,
+    identity: Option<&Identity>,
+    test_runs: &[TestRun],
+) -> Vec<BadStep> {
+    let visible: HashSet<&str> = test_runs.iter().map(|run| run.uid.as_str()).collect();
+    let is_ours = |step: &mut Step| match (&step.record.cluster, identity) {
+        (None, _) => true,
+        (Some(cluster), Some(identity)) => identity.uids.contains(cluster),
+        (Some(_), None) => {
+            let uid = step.record.k6_uid.as_deref();
+            uid.is_some_and(|uid| visible.contains(uid))
+        }
+    };
+    let others: Vec<Step> = steps.extract_if(.., |step| !is_ours(step)).collect();
+    if identity.is_none() {
+        if !others.is_empty() {
+            tracing::warn!(
+                steps = others.len(),
+                "steps are left alone: they are of a known cluster, and it can't be told whether it is this one"
+            );
+        }
+        return Vec::new();
+    }
+    others
+        .into_iter()
+        .map(|step| BadStep {
+            id: Some(step.id),
+            error: format!(
+                "row {} of test_run_steps names the cluster `{}`, which the database does not know: cluster must be null, or the uid of a namespace in cluster_uids",
+                step.id,
+                step.record.cluster.unwrap_or_default()
+            ),
+            name: Some(step.name),
+            k6_test_name: Some(step.k6_test_name),
+        })
+        .collect()
+}
+
+/// Whether nobody knows in what cluster the step's TestRun was.
+fn is_unclaimed(step: &Step) -> bool {
+    step.record.cluster.is_none() && step.record.k6_uid.is_some()
 }
 
 /// A TestRun that appeared after the list may have been adopted by another sync before the steps were read: only a list
@@ -346,7 +439,7 @@ fn sight<'a>(
     pods: &'a Listed<Pod>,
     claimed: &'a HashMap<String, i64>,
     streams: &'a [Stream],
-    settings: &Settings,
+    settings: &'a Settings,
     now: Timestamp,
 ) -> Sight<'a> {
     Sight {
@@ -357,6 +450,8 @@ fn sight<'a>(
         claimed,
         streams,
         now,
+        cluster: settings.cluster.as_deref(),
+        unclaimed_until: Timestamp::MIN,
         missing_after: settings.missing_after,
         may_rest: settings.may_rest,
     }

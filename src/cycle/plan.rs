@@ -46,6 +46,10 @@ pub struct Sight<'a> {
     pub streams: &'a [Stream],
     /// The time by the API server's clock, by which the objects are stamped too; not after the pods were listed.
     pub now: Timestamp,
+    /// The cluster's id in the database, if it is known.
+    pub cluster: Option<&'a str>,
+    /// A step of which nobody knows in what cluster its TestRun was waits until then for the one that shows it.
+    pub unclaimed_until: Timestamp,
     /// A step whose TestRun has not appeared after this is lost.
     pub missing_after: SignedDuration,
     /// Logs that have long been quiet need not be read in this cycle, since others follow.
@@ -212,6 +216,9 @@ impl<'a> Index<'a> {
 
 fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
     let test_run = index.test_run(&step, sight.claimed);
+    if awaits_its_cluster(&step, test_run, sight, index) {
+        return waiting_step(step, sight.unclaimed_until);
+    }
     let pods = index.pods(&step, test_run);
     let known = index.streams.get(&step.id).map_or(&[][..], Vec::as_slice);
     let is_of_step =
@@ -257,12 +264,49 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
     let verdict =
         verdict.filter(|verdict| bad_pods.is_empty() || verdict.status != Status::Finished);
     let culprit = verdict.as_ref().and_then(|verdict| verdict.culprit.clone());
+    let mut record = record(&step, test_run, verdict, &streams, sight.now);
+    if record.cluster.is_none() && (test_run.is_some() || !pods.is_empty()) {
+        record.cluster = sight.cluster.map(str::to_owned);
+    }
     StepPlan {
-        record: record(&step, test_run, verdict, &streams, sight.now),
+        record,
         step,
         culprit,
         errors,
         streams,
+    }
+}
+
+/// A step that was seen before clusters were told apart, of which neither the TestRun nor a pod is here: another cluster may
+/// show them.
+fn awaits_its_cluster(
+    step: &Step,
+    test_run: Option<&TestRun>,
+    sight: &Sight<'_>,
+    index: &Index<'_>,
+) -> bool {
+    let is_unclaimed = step.record.cluster.is_none() && step.record.k6_uid.is_some();
+    let is_seen = || {
+        test_run.is_some()
+            || sight
+                .pods
+                .iter()
+                .any(|pod| index.pod_owner.get(pod.uid.as_str()) == Some(&step.id))
+    };
+    sight.cluster.is_some() && is_unclaimed && sight.now < sight.unclaimed_until && !is_seen()
+}
+
+fn waiting_step(step: Step, until: Timestamp) -> StepPlan {
+    let error = format!(
+        "there is no TestRun {}/{} with the uid that this step had, and nobody knows in which cluster that was: the step waits for the cluster that shows it until {until:.0}, and is lost then",
+        step.namespace, step.k6_test_name
+    );
+    StepPlan {
+        record: step.record.clone(),
+        step,
+        culprit: None,
+        errors: vec![error],
+        streams: Vec::new(),
     }
 }
 

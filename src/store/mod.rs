@@ -110,9 +110,11 @@ macro_rules! rows {
     };
 }
 
-// After the macros that it uses.
+// After the macros that they use.
+mod clusters;
 mod prune;
 
+pub use self::clusters::{KnownNamespace, Registration, SeenNamespace};
 pub use self::prune::Prunable;
 
 /// What to look at: namespaces, and which one a step without a namespace means.
@@ -122,6 +124,8 @@ pub struct StepScope<'a> {
     pub namespaces: Option<&'a [String]>,
     /// For rows whose namespace is null or empty.
     pub default_namespace: &'a str,
+    /// `clusters.id`: no steps of other clusters. `None`: it is not known which cluster this is, and all steps are meant.
+    pub cluster: Option<&'a str>,
 }
 
 impl Store {
@@ -149,12 +153,18 @@ impl Store {
         })
     }
 
+    /// Which database it is; without its password.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
     /// Lets go of the database, so that a SQLite file is left without its `-wal` and `-shm` beside it.
     pub async fn close(&self) {
         on!(self, pool => pool.close().await);
     }
 
-    /// The steps of `scope` that are not at their end: those without a verdict, and those whose logs are not complete.
+    /// The steps of `scope` that are not at their end: those without a verdict, and those whose logs are not complete. Those
+    /// that name a cluster that the database does not know are among them.
     /// Rows that can't be understood come apart, each with what is wrong with it.
     ///
     /// # Errors
@@ -169,7 +179,8 @@ impl Store {
             "read the active steps",
             active_steps,
             &namespaces,
-            scope.default_namespace
+            scope.default_namespace,
+            scope.cluster
         )?;
         let mut steps = Vec::with_capacity(rows.len());
         let mut bad = Vec::new();
@@ -225,6 +236,7 @@ impl Store {
                         sqlx::query_scalar(self.sql.find_run)
                             .bind(&step.run_name)
                             .bind(&step.namespace)
+                            .bind(&step.cluster)
                             .fetch_optional(&mut *tx)
                             .await?
                     }
@@ -359,7 +371,7 @@ impl Store {
         })
     }
 
-    /// The steps of `scope` whose TestRuns bear our finalizer, or may.
+    /// The steps of `scope` whose TestRuns bear our finalizer, or may; of a known cluster only its own.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
@@ -370,7 +382,8 @@ impl Store {
             "read the held steps",
             held_steps,
             &namespaces,
-            scope.default_namespace
+            scope.default_namespace,
+            scope.cluster
         )?;
         rows_of(rows).map_err(|error| self.failed("read the held steps", &error))
     }
@@ -731,6 +744,7 @@ fn adopted(step: &NewStep, id: i64, test_run_id: i64) -> Step {
         version: 0,
         held: false,
         record: model::StepRecord {
+            cluster: step.cluster.clone(),
             k6_uid: Some(step.k6_uid.clone()),
             ..model::StepRecord::default()
         },

@@ -182,6 +182,8 @@ pub struct HeldStep {
 /// What a sync says of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRecord {
+    /// The cluster that the TestRun was seen in: `clusters.id`, or any uid of it where a dashboard set it.
+    pub cluster: Option<String>,
     /// The TestRun's uid, pinned when first seen.
     pub k6_uid: Option<String>,
     /// Runners asked for.
@@ -206,6 +208,7 @@ pub struct StepRecord {
 impl Default for StepRecord {
     fn default() -> Self {
         Self {
+            cluster: None,
             k6_uid: None,
             parallelism: None,
             stage: None,
@@ -429,6 +432,8 @@ pub struct NewStep {
     pub namespace: String,
     /// The TestRun's name.
     pub k6_test_name: String,
+    /// The cluster, if it is known which it is.
+    pub cluster: Option<String>,
     /// The TestRun's uid.
     pub k6_uid: String,
     /// When the TestRun was created.

@@ -41,10 +41,24 @@ pub(super) const SQL: Sql = Sql {
     begin_append: "BEGIN; SET LOCAL synchronous_commit TO off",
     // Any number will do, as long as it is always the same.
     lock_adoption: "SELECT pg_advisory_xact_lock(7304871659123)",
+    known_namespaces: "
+        SELECT json_build_object('uid', uid, 'cluster', cluster, 'namespace', namespace)::text FROM cluster_uids
+        ORDER BY noticed_at, uid",
+    insert_cluster: "
+        INSERT INTO clusters (id, created_at) VALUES ($1, $2::timestamptz) ON CONFLICT (id) DO NOTHING",
+    insert_namespaces: "
+        INSERT INTO cluster_uids (uid, cluster, namespace, noticed_at)
+        SELECT uid, $1, namespace, $3::timestamptz FROM json_to_recordset($2::json) AS new(uid text, namespace text)
+        ON CONFLICT (uid) DO NOTHING",
+    unowned_steps: "
+        SELECT id::text FROM test_run_steps
+        WHERE cluster IS NULL AND k6_uid IS NOT NULL
+          AND namespace = ANY (ARRAY(SELECT json_array_elements_text($1::json))) LIMIT 1",
+    migrated_at: "SELECT json_build_object('migrated_at', migrated_at)::text FROM database_identity",
     active_steps: "
         SELECT row_to_json(step)::text FROM (
             SELECT id, test_run_id, name, coalesce(nullif(namespace, ''), $2) AS namespace, k6_test_name, created_at,
-                   version, held, k6_uid, parallelism, stage, status, reason, message, started_at, finished_at
+                   version, held, cluster, k6_uid, parallelism, stage, status, reason, message, started_at, finished_at
             FROM test_run_steps
             WHERE id = ANY (ARRAY(
                 SELECT id FROM test_run_steps WHERE status IN ('pending', 'initializing', 'running', 'finishing')
@@ -52,6 +66,8 @@ pub(super) const SQL: Sql = Sql {
                 UNION SELECT id FROM test_run_steps WHERE held
             )) AND ($1::json IS NULL
                    OR coalesce(nullif(namespace, ''), $2) = ANY (ARRAY(SELECT json_array_elements_text($1::json))))
+              AND ($3::text IS NULL OR cluster IS NULL OR cluster NOT IN (SELECT uid FROM cluster_uids)
+                   OR cluster IN (SELECT uid FROM cluster_uids WHERE cluster_uids.cluster = $3))
             ORDER BY id
         ) step",
     claimed: "
@@ -62,10 +78,10 @@ pub(super) const SQL: Sql = Sql {
         INSERT INTO test_runs (name, namespace, created_at, updated_at)
         VALUES ($1, $2, $3::timestamptz, $4::timestamptz) RETURNING id",
     insert_step: "
-        INSERT INTO test_run_steps (test_run_id, position, name, namespace, k6_test_name, k6_uid, created_at)
+        INSERT INTO test_run_steps (test_run_id, position, name, namespace, k6_test_name, cluster, k6_uid, created_at)
         SELECT $1, (SELECT coalesce(max(position), 0) + 1 FROM test_run_steps WHERE test_run_id = $1),
-               name, namespace, k6_test_name, k6_uid, created_at
-        FROM json_to_record($2::json) AS new(name text, namespace text, k6_test_name text, k6_uid text,
+               name, namespace, k6_test_name, cluster, k6_uid, created_at
+        FROM json_to_record($2::json) AS new(name text, namespace text, k6_test_name text, cluster text, k6_uid text,
                                              created_at timestamptz)
         RETURNING id",
     streams: "
@@ -117,6 +133,7 @@ pub(super) const SQL: Sql = Sql {
         FROM test_run_steps
         WHERE held AND ($1::json IS NULL
               OR coalesce(nullif(namespace, ''), $2) = ANY (ARRAY(SELECT json_array_elements_text($1::json))))
+          AND ($3::text IS NULL OR cluster IN (SELECT uid FROM cluster_uids WHERE cluster_uids.cluster = $3))
         ORDER BY id",
     set_held: "
         UPDATE test_run_steps SET held = $2
@@ -160,12 +177,13 @@ pub(super) const SQL: Sql = Sql {
         ORDER BY id FOR UPDATE",
     update_steps: "
         UPDATE test_run_steps
-        SET k6_uid = new.k6_uid, parallelism = new.parallelism, stage = new.stage, status = new.status,
+        SET cluster = new.cluster, k6_uid = new.k6_uid, parallelism = new.parallelism, stage = new.stage, status = new.status,
             reason = new.reason, message = new.message, started_at = new.started_at, finished_at = new.finished_at,
             version = test_run_steps.version + 1,
             namespace = CASE WHEN new.k6_uid IS NULL THEN test_run_steps.namespace
                              ELSE coalesce(nullif(test_run_steps.namespace, ''), new.namespace) END
-        FROM json_to_recordset($1::json) AS new(id bigint, version bigint, namespace text, k6_uid text, parallelism bigint, stage text,
+        FROM json_to_recordset($1::json) AS new(id bigint, version bigint, namespace text, cluster text,
+            k6_uid text, parallelism bigint, stage text,
             status text, reason text, message text, started_at timestamptz, finished_at timestamptz)
         WHERE test_run_steps.id = new.id AND test_run_steps.version = new.version
           AND NOT EXISTS (SELECT 1 FROM test_run_steps other WHERE other.k6_uid = new.k6_uid AND other.id <> new.id)

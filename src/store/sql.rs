@@ -29,11 +29,21 @@ pub(super) struct Sql {
     pub(super) begin_append: &'static str,
     /// Keeps other syncs from adopting until the transaction ends.
     pub(super) lock_adoption: &'static str,
-    /// (namespaces as JSON or null for all, default namespace) → [`super::model::Step`]
+    /// → [`super::KnownNamespace`]
+    pub(super) known_namespaces: &'static str,
+    /// (id, created_at), unless it is there
+    pub(super) insert_cluster: &'static str,
+    /// (cluster id, namespaces with uids as JSON, noticed_at): those whose uids are not known yet
+    pub(super) insert_namespaces: &'static str,
+    /// (namespaces as JSON) → a row if there is a step with a TestRun and without a cluster
+    pub(super) unowned_steps: &'static str,
+    /// → `{"migrated_at"}`
+    pub(super) migrated_at: &'static str,
+    /// (namespaces as JSON or null for all, default namespace, cluster id or null for all) → [`super::model::Step`]
     pub(super) active_steps: &'static str,
     /// (uids as JSON) → `{"k6_uid", "id"}`
     pub(super) claimed: &'static str,
-    /// (name, namespace) → id of the newest run of that name
+    /// (name, namespace, cluster id or null) → id of the newest run of that name without steps of other clusters
     pub(super) find_run: &'static str,
     /// (name, namespace, created_at, updated_at) → id
     pub(super) insert_run: &'static str,
@@ -49,7 +59,8 @@ pub(super) struct Sql {
     pub(super) advance_streams: &'static str,
     /// (stream ids as JSON, quiet_read_at)
     pub(super) note_quiet: &'static str,
-    /// (namespaces as JSON or null for all, default namespace) → [`super::model::HeldStep`]
+    /// (namespaces as JSON or null for all, default namespace, cluster id or null for all) →
+    /// [`super::model::HeldStep`]
     pub(super) held_steps: &'static str,
     /// (step ids as JSON, held)
     pub(super) set_held: &'static str,
@@ -105,8 +116,14 @@ pub(super) struct Sql {
 
 // What both databases say alike. SQLite knows `$1` too.
 
-pub(super) const FIND_RUN: &str =
-    "SELECT id FROM test_runs WHERE name = $1 AND namespace = $2 ORDER BY id DESC LIMIT 1";
+pub(super) const FIND_RUN: &str = "
+    SELECT id FROM test_runs
+    WHERE name = $1 AND namespace = $2
+      AND (CAST($3 AS TEXT) IS NULL OR NOT EXISTS (
+          SELECT 1 FROM test_run_steps
+          WHERE test_run_id = test_runs.id AND cluster IS NOT NULL
+            AND cluster NOT IN (SELECT uid FROM cluster_uids WHERE cluster_uids.cluster = $3)))
+    ORDER BY id DESC LIMIT 1";
 pub(super) const FIND_RUNS: &str = "
     SELECT CAST(id AS TEXT) FROM test_runs WHERE CAST(id AS TEXT) = $1 OR external_id = $1 OR name = $1 ORDER BY id";
 pub(super) const CHUNKS: &str =

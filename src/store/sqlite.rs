@@ -61,10 +61,22 @@ pub(super) const SQL: Sql = Sql {
     begin: "BEGIN IMMEDIATE",
     begin_append: "BEGIN IMMEDIATE",
     lock_adoption: "SELECT 1",
+    known_namespaces: "
+        SELECT json_object('uid', uid, 'cluster', cluster, 'namespace', namespace) FROM cluster_uids
+        ORDER BY noticed_at, uid",
+    insert_cluster: "INSERT INTO clusters (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+    insert_namespaces: "
+        INSERT INTO cluster_uids (uid, cluster, namespace, noticed_at)
+        SELECT value ->> 'uid', $1, value ->> 'namespace', $3 FROM json_each($2) WHERE true
+        ON CONFLICT (uid) DO NOTHING",
+    unowned_steps: "
+        SELECT CAST(id AS TEXT) FROM test_run_steps
+        WHERE cluster IS NULL AND k6_uid IS NOT NULL AND namespace IN (SELECT value FROM json_each($1)) LIMIT 1",
+    migrated_at: "SELECT json_object('migrated_at', migrated_at) FROM database_identity",
     active_steps: "
         SELECT json_object('id', id, 'test_run_id', test_run_id, 'name', name,
             'namespace', coalesce(nullif(namespace, ''), $2), 'k6_test_name', k6_test_name, 'created_at', created_at,
-            'version', version, 'held', json(iif(held, 'true', 'false')), 'k6_uid', k6_uid, 'parallelism', parallelism, 'stage', stage, 'status', status,
+            'version', version, 'held', json(iif(held, 'true', 'false')), 'cluster', cluster, 'k6_uid', k6_uid, 'parallelism', parallelism, 'stage', stage, 'status', status,
             'reason', reason, 'message', message, 'started_at', started_at, 'finished_at', finished_at)
         FROM test_run_steps
         WHERE id IN (
@@ -72,6 +84,8 @@ pub(super) const SQL: Sql = Sql {
             UNION SELECT step_id FROM log_streams WHERE NOT complete
             UNION SELECT id FROM test_run_steps WHERE held
         ) AND ($1 IS NULL OR coalesce(nullif(namespace, ''), $2) IN (SELECT value FROM json_each($1)))
+          AND ($3 IS NULL OR cluster IS NULL OR cluster NOT IN (SELECT uid FROM cluster_uids)
+               OR cluster IN (SELECT uid FROM cluster_uids WHERE cluster_uids.cluster = $3))
         ORDER BY id",
     claimed: "
         SELECT json_object('k6_uid', k6_uid, 'id', id) FROM test_run_steps
@@ -80,9 +94,10 @@ pub(super) const SQL: Sql = Sql {
     insert_run: "
         INSERT INTO test_runs (name, namespace, created_at, updated_at) VALUES ($1, $2, $3, $4) RETURNING id",
     insert_step: "
-        INSERT INTO test_run_steps (test_run_id, position, name, namespace, k6_test_name, k6_uid, created_at)
+        INSERT INTO test_run_steps (test_run_id, position, name, namespace, k6_test_name, cluster, k6_uid, created_at)
         SELECT $1, (SELECT coalesce(max(position), 0) + 1 FROM test_run_steps WHERE test_run_id = $1),
-               $2 ->> 'name', $2 ->> 'namespace', $2 ->> 'k6_test_name', $2 ->> 'k6_uid', $2 ->> 'created_at'
+               $2 ->> 'name', $2 ->> 'namespace', $2 ->> 'k6_test_name', $2 ->> 'cluster', $2 ->> 'k6_uid',
+               $2 ->> 'created_at'
         RETURNING id",
     streams: "
         SELECT json_object('id', id, 'step_id', step_id, 'pod_name', pod_name, 'pod_uid', pod_uid,
@@ -123,6 +138,7 @@ pub(super) const SQL: Sql = Sql {
             'k6_uid', k6_uid)
         FROM test_run_steps
         WHERE held AND ($1 IS NULL OR coalesce(nullif(namespace, ''), $2) IN (SELECT value FROM json_each($1)))
+          AND ($3 IS NULL OR cluster IN (SELECT uid FROM cluster_uids WHERE cluster_uids.cluster = $3))
         ORDER BY id",
     set_held: "
         UPDATE test_run_steps SET held = $2 WHERE id IN (SELECT value FROM json_each($1))",
@@ -165,7 +181,7 @@ pub(super) const SQL: Sql = Sql {
     lock_runs: "SELECT id FROM test_runs WHERE id IN (SELECT value FROM json_each($1))",
     update_steps: "
         UPDATE test_run_steps
-        SET k6_uid = new.value ->> 'k6_uid', parallelism = new.value ->> 'parallelism', stage = new.value ->> 'stage',
+        SET cluster = new.value ->> 'cluster', k6_uid = new.value ->> 'k6_uid', parallelism = new.value ->> 'parallelism', stage = new.value ->> 'stage',
             status = new.value ->> 'status', reason = new.value ->> 'reason', message = new.value ->> 'message',
             started_at = new.value ->> 'started_at', finished_at = new.value ->> 'finished_at', version = version + 1,
             namespace = iif(new.value ->> 'k6_uid' IS NULL, namespace,

@@ -337,8 +337,11 @@ async fn each_cycle_leaves_a_row(database: Database) {
 }
 
 async fn migrate_makes_the_tables_once(database: Database) {
-    const TABLES: [&str; 8] = [
+    const TABLES: [&str; 11] = [
         "_sqlx_migrations",
+        "cluster_uids",
+        "clusters",
+        "database_identity",
         "log_chunks",
         "log_gaps",
         "log_streams",

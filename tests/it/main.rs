@@ -20,6 +20,7 @@
 mod support;
 
 mod bad_input;
+mod clusters;
 mod control;
 mod faults;
 mod fuzz;

@@ -936,6 +936,7 @@ fn roles_grant_what_the_tables_say() {
         grant(["k6.io", "testruns", "", "list"]),
         grant(["", "pods", "", "list"]),
         grant(["", "pods/log", "", "get"]),
+        grant(["", "namespaces", "kube-system", "get"]),
     ]);
     let organizer = BTreeSet::from([
         grant(["", "configmaps", "k6sync-control", "get"]),

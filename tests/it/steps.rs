@@ -439,7 +439,10 @@ async fn without_discovery_and_steps_only_the_config_map_is_read(database: Datab
         (&report["outcome"], &report["total"]),
         (&"completed".into(), &0.into())
     );
-    assert_eq!(requests(&cluster), counted(&[("get configmaps", 1)]));
+    assert_eq!(
+        requests(&cluster),
+        counted(&[("get configmaps", 1), ("get namespaces", 2)])
+    );
     assert!(places(&database).await.is_empty());
 }
 
@@ -453,7 +456,11 @@ async fn when_all_is_final_only_test_runs_are_listed(database: Database) {
     assert_eq!(sync(&cluster, &database).await["total"], 0);
     assert_eq!(
         requests(&cluster),
-        counted(&[("get configmaps", 1), ("list testruns", 1)])
+        counted(&[
+            ("get configmaps", 1),
+            ("get namespaces", 1),
+            ("list testruns", 1)
+        ])
     );
 }
 
@@ -591,6 +598,7 @@ async fn all_namespaces_are_synced_if_asked_for(database: Database) {
         requests(&first),
         counted(&[
             ("get configmaps", 1),
+            ("get namespaces", 1),
             // Twice the one that has ended, once the one that runs.
             ("get pods/log", 3),
             ("list pods", 1),
@@ -713,9 +721,10 @@ async fn a_thousand_runners_cost_pages_and_one_request_a_log(database: Database)
         (&10.into(), &0.into(), &10.into())
     );
     // 1,000 runners, 10 initializers and 10 starters; 500 a page.
-    let with_logs = |logs| {
+    let with_logs = |namespaces, logs| {
         counted(&[
             ("get configmaps", 1),
+            ("get namespaces", namespaces),
             ("get pods/log", logs),
             ("list pods", 3),
             ("list testruns", 1),
@@ -723,7 +732,7 @@ async fn a_thousand_runners_cost_pages_and_one_request_a_log(database: Database)
     };
     assert_eq!(
         requests(&cluster),
-        with_logs(1040),
+        with_logs(2, 1040),
         "the ends of 20 logs are confirmed"
     );
     const RUNNER_LINES: &str = "SELECT sum(lines) FROM log_streams WHERE role = 'runner'";
@@ -737,7 +746,7 @@ async fn a_thousand_runners_cost_pages_and_one_request_a_log(database: Database)
     );
     assert_eq!(
         requests(&cluster),
-        with_logs(1000),
+        with_logs(1, 1000),
         "of those that run, and no others"
     );
     assert_eq!(database.number(RUNNER_LINES).await, 5_000);

@@ -176,6 +176,7 @@ struct World {
     claimed: Vec<(String, i64)>,
     streams: Vec<Stream>,
     may_rest: bool,
+    cluster: Option<&'static str>,
 }
 
 impl World {
@@ -204,6 +205,8 @@ impl World {
             claimed: &claimed,
             streams: &self.streams,
             now: now(),
+            cluster: self.cluster,
+            unclaimed_until: now() + SignedDuration::from_mins(1),
             missing_after: SignedDuration::from_mins(10),
             may_rest: self.may_rest,
         };
@@ -419,6 +422,115 @@ fn the_test_run_of_a_step_at_its_end_is_nobody_elses() {
     assert_eq!(plan.record, StepRecord::default());
     let claimed = format!("{NOT_FOUND} for this step: the one of that name belongs to step 7");
     assert_errors(&plan, &[&claimed]);
+}
+
+// === which cluster a step belongs to ===
+
+#[test]
+fn a_step_belongs_to_the_cluster_that_shows_its_test_run_or_a_pod_of_it() {
+    let seen = || test_run("shop", "uid", "started");
+    let pods = || vec![runner("shop", "a", vec![k6(0, running(), None)])];
+    let known = || vec![stream(1, "a", 0, None)];
+    let mut owned = pinned(1, "shop", "uid");
+    owned.record.cluster = Some("first".to_owned());
+    let unclaimed = || pinned(1, "shop", "uid");
+    for (case, cluster, step, world, owner) in [
+        (
+            "adopted before",
+            Some("here"),
+            unclaimed(),
+            World::of(vec![seen()], vec![]),
+            Some("here"),
+        ),
+        (
+            "asked for",
+            Some("here"),
+            step(1, "shop"),
+            World::of(vec![seen()], vec![]),
+            Some("here"),
+        ),
+        (
+            "not known",
+            None,
+            unclaimed(),
+            World::of(vec![seen()], vec![]),
+            None,
+        ),
+        (
+            "another's",
+            Some("here"),
+            owned.clone(),
+            World::of(vec![seen()], vec![]),
+            Some("first"),
+        ),
+        (
+            "a pod",
+            Some("here"),
+            unclaimed(),
+            World::of(vec![], pods()).knowing(known()),
+            Some("here"),
+        ),
+        (
+            "nothing",
+            Some("here"),
+            unclaimed(),
+            World::of(vec![], vec![]).knowing(known()),
+            None,
+        ),
+        (
+            "not yet there",
+            Some("here"),
+            step(1, "shop"),
+            World::of(vec![], vec![]),
+            None,
+        ),
+    ] {
+        let plan = World { cluster, ..world }.plan_one(step);
+        assert_eq!(plan.record.cluster.as_deref(), owner, "{case}");
+    }
+}
+
+#[test]
+fn a_step_of_an_unknown_cluster_is_neither_lost_nor_cut_off_while_others_may_show_it() {
+    // A pod of the same name is not enough: TestRuns of other clusters may have that too.
+    let foreign = vec![runner("shop", "b", vec![k6(0, running(), None)])];
+    let world = |cluster, pods: Vec<Pod>| World {
+        cluster,
+        ..World::of(vec![], pods).knowing(vec![stream(1, "a", 0, None)])
+    };
+    let waiting = world(Some("here"), foreign).plan_one(pinned(1, "shop", "uid"));
+    assert_eq!(
+        (status(&waiting), waiting.streams.len()),
+        ("running -".to_owned(), 0)
+    );
+    assert!(
+        waiting.errors[0].contains("nobody knows in which cluster"),
+        "{:?}",
+        waiting.errors
+    );
+    // Where clusters can't be told apart, all is as it was.
+    let lost = world(None, vec![]).plan_one(pinned(1, "shop", "uid"));
+    assert_eq!(status(&lost), "lost TestRunVanished");
+    assert_eq!(streams(&lost), ["a/k6#0 running: close, deleted"]);
+    // And not for ever.
+    let step = pinned(1, "shop", "uid");
+    let world = world(Some("here"), vec![]);
+    let claimed = HashMap::new();
+    let sight = Sight {
+        test_runs: &[],
+        bad_test_runs: &[],
+        pods: &[],
+        bad_pods: &[],
+        claimed: &claimed,
+        streams: &world.streams,
+        now: now(),
+        cluster: Some("here"),
+        unclaimed_until: now(),
+        missing_after: SignedDuration::from_mins(10),
+        may_rest: false,
+    };
+    let late = plan(vec![step], &sight);
+    assert_eq!(status(&late[0]), "lost TestRunVanished");
 }
 
 // === which pods are whose ===
@@ -1306,6 +1418,7 @@ fn any_world() -> impl Strategy<Value = (Vec<Step>, World)> {
                     .then(|| pods.remove(bad_pod))
                     .map(|pod| malformed(&pod.name, &pod.test_run));
                 let world = World {
+                    cluster: None,
                     test_runs,
                     bad_test_runs: bad_test_run.into_iter().collect(),
                     pods,

@@ -105,6 +105,10 @@ impl Standin {
         let mut random = random::Random::fresh();
         let admin_token = format!("admin-{:016x}{:016x}", random.next(), random.next());
         let cluster = Cluster::new(&admin_token, options.kubelet);
+        // Every cluster has it.
+        cluster.put(serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"},
+        }));
         let router = router(options.kubelet_only).with_state(cluster.clone());
         let listener = TcpListener::bind(options.listen)
             .await

@@ -78,7 +78,11 @@ impl Call {
             group: self.resource.group.to_owned(),
             resource: self.resource.plural.to_owned(),
             subresource: self.subresource.clone(),
-            namespace: self.namespace.clone(),
+            // A namespace is in itself.
+            namespace: match self.resource.plural {
+                "namespaces" => name.clone(),
+                _ => self.namespace.clone(),
+            },
             name,
         }
     }
