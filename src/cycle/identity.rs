@@ -54,7 +54,6 @@ pub async fn identify(
         }
     }
     if seen.is_empty() {
-        warn_once(settings);
         return Ok(None);
     }
     let found = found.or_else(|| find(&known, &seen));
@@ -234,8 +233,8 @@ fn other(
     }
 }
 
-/// Once is enough: a loop would say it in every cycle.
-fn warn_once(settings: &Settings) {
+/// Says that clusters can't be told apart, and which right is missing. Once: a loop would say it in every cycle.
+pub(super) fn warn_of_no_identity(settings: &Settings) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !WARNED.swap(true, Ordering::Relaxed) {
         let name = own_namespaces(&settings.namespaces)

@@ -295,6 +295,9 @@ async fn reconcile(
     let (not_freed, held) =
         hold::take_off(cluster, store, settings, &plans, &by_uid, &claimed, now).await?;
 
+    if identity.is_none() {
+        identity::warn_of_no_identity(settings);
+    }
     failures.extend(step_failures(&plans, &captured));
     failures.extend(not_freed);
     let mut report = report(settings, begun, &plans, &captured, updated.len(), failures);

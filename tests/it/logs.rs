@@ -90,6 +90,12 @@ async fn a_line_of_40_kb_is_one_line_whatever_the_kubelet(database: Database) {
     let mut pods = Vec::new();
     for style in [KubeletStyle::Joined, KubeletStyle::Repeated] {
         let cluster = Cluster::with_style(style).await;
+        let shared = Program::migrate(&database)
+            .kubeconfig(cluster.kubeconfig())
+            .args(&["--new-cluster"])
+            .run()
+            .await;
+        assert_eq!(shared.code, 0, "{shared:?}");
         let pod = runner(&cluster).await;
         let log = cluster.log(&pod, "k6");
         log.write_line(BASE, b"start");
