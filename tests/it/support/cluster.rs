@@ -79,10 +79,14 @@ impl Cluster {
 
     /// A stand-in, even if there is a real API server: for what that can't be made to do.
     pub async fn standin(options: Options) -> Self {
+        Self::standin_in(&unique("k6"), options).await
+    }
+
+    /// A stand-in with a namespace of this name: for objects that were recorded in it, with their uids.
+    pub async fn standin_in(namespace: &str, options: Options) -> Self {
         let standin = Standin::start(options).await.unwrap();
-        let namespace = unique("k6");
-        let text = standin.kubeconfig(&namespace);
-        let cluster = Self::new(Arc::new(standin), false, namespace, &text).await;
+        let text = standin.kubeconfig(namespace);
+        let cluster = Self::new(Arc::new(standin), false, namespace.to_owned(), &text).await;
         cluster.prepare(0).await;
         cluster
     }

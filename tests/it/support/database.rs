@@ -200,21 +200,45 @@ impl Database {
         .await
     }
 
+    /// The columns of each table, in the order of the tables' names.
+    pub async fn columns(&self) -> Vec<(String, Vec<String>)> {
+        let mut columns = Vec::new();
+        for table in self.tables().await {
+            let names = match self.kind {
+                Kind::Sqlite { .. } => {
+                    format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid")
+                }
+                Kind::Postgres { .. } | Kind::Foreign => format!(
+                    "SELECT column_name::text FROM information_schema.columns
+                     WHERE table_schema = 'public' AND table_name = '{table}' ORDER BY ordinal_position"
+                ),
+            };
+            columns.push((table, self.texts(&names).await));
+        }
+        columns
+    }
+
     /// Every row of every table, as text: two dumps are equal if nothing has changed.
     pub async fn dump(&self) -> Vec<String> {
+        self.dump_of(&self.columns().await).await
+    }
+
+    /// The same of these columns alone.
+    pub async fn dump_of(&self, columns: &[(String, Vec<String>)]) -> Vec<String> {
         let mut dump = Vec::new();
-        for table in self.tables().await {
-            let row = match self.kind {
+        for (table, names) in columns {
+            let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+            let rows = match self.kind {
                 Kind::Sqlite { .. } => {
-                    let columns = format!(
-                        "SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('{table}')"
-                    );
-                    self.texts(&columns).await.join(" || ' ' || ")
+                    let values = names.iter().map(|name| format!("quote({name})"));
+                    let row = values.collect::<Vec<_>>().join(" || ' ' || ");
+                    format!("SELECT '{table}: ' || {row} AS dumped FROM {table} ORDER BY dumped")
                 }
-                Kind::Postgres { .. } | Kind::Foreign => "row_to_json(t)::text".to_owned(),
+                Kind::Postgres { .. } | Kind::Foreign => format!(
+                    "SELECT '{table}: ' || row_to_json(r)::text AS dumped FROM (SELECT {} FROM {table}) r ORDER BY dumped",
+                    names.join(", ")
+                ),
             };
-            let rows =
-                format!("SELECT '{table}: ' || {row} AS dumped FROM {table} t ORDER BY dumped");
             dump.extend(self.texts(&rows).await);
         }
         dump

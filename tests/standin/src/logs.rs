@@ -5,6 +5,7 @@
 //! Nothing here knows of pods: whether a container may be read is the caller's to say.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -173,15 +174,24 @@ pub(crate) struct ReadOptions {
 /// A handle outlives its pod: [`Log::written`] still answers when the pod has been deleted, but a pod that is made
 /// anew under the same name has another log.
 #[derive(Debug, Clone)]
-pub struct Log(Arc<Mutex<Vec<Life>>>);
+pub struct Log(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    lives: Mutex<Vec<Life>>,
+    reads: AtomicU64,
+}
 
 impl Log {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(vec![Life::default()])))
+        Self(Arc::new(Inner {
+            lives: Mutex::new(vec![Life::default()]),
+            reads: AtomicU64::new(0),
+        }))
     }
 
     fn lives(&self) -> MutexGuard<'_, Vec<Life>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, action: impl FnOnce(&mut Life)) {
@@ -284,6 +294,11 @@ impl Log {
         self.lives().iter().map(Life::lines).collect()
     }
 
+    /// How often it was read since it was made, any of its lives.
+    pub fn reads(&self) -> u64 {
+        self.0.reads.load(Ordering::Relaxed)
+    }
+
     /// How many generated and written parts this life has: the index of the next line of a growing log.
     pub(crate) fn parts(&self) -> u64 {
         self.lives().last().map_or(0, |life| {
@@ -293,6 +308,7 @@ impl Log {
 
     /// What the log endpoint answers now; None when there is no such life.
     pub(crate) fn read(&self, which: Which, options: &ReadOptions) -> Option<Answer> {
+        self.0.reads.fetch_add(1, Ordering::Relaxed);
         let lives = self.lives();
         let mut newest_first = lives.iter().rev();
         let life = match which {
