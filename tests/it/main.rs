@@ -37,4 +37,5 @@ mod recording;
 mod steps;
 mod sync_loop;
 mod together;
+mod upgrade;
 mod verify;
