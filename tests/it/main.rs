@@ -35,6 +35,7 @@ mod rbac;
 mod record;
 mod recording;
 mod steps;
+mod supply_chain;
 mod sync_loop;
 mod together;
 mod upgrade;
