@@ -38,9 +38,12 @@ not_checked() {
 if [ -n "$install" ] && ! find_deny > /dev/null; then
     echo "building cargo-deny $version in $tools (once)"
     # Without optimisation it is there in half the time, and needs seconds more. An attempt that was cut off goes on next time.
-    CARGO_PROFILE_DEV_DEBUG=0 timeout 600 cargo install --quiet --locked --profile dev --version "$version" \
-        --root "$tools" --target-dir "$tools/build" cargo-deny ||
+    if CARGO_PROFILE_DEV_DEBUG=0 timeout 600 cargo install --quiet --locked --profile dev --version "$version" \
+        --root "$tools" --target-dir "$tools/build" cargo-deny; then
+        rm -rf "$tools/build"
+    else
         echo "cargo-deny could not be built (status $?; 124 is the limit of ten minutes)" >&2
+    fi
 fi
 deny=$(find_deny) || {
     not_checked "licences, bans, sources, advisories" \
