@@ -21,6 +21,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// What the user may do beside what roles and bindings say; `None` = everything.
     pub rules: Option<Vec<Rule>>,
+    /// Whom the user's tokens are meant for; empty: the API server.
+    pub audiences: Vec<String>,
 }
 
 impl User {
@@ -36,8 +38,8 @@ impl User {
     pub fn with_rules(name: &str, rules: impl IntoIterator<Item = Rule>) -> Self {
         Self {
             name: name.to_owned(),
-            groups: Vec::new(),
             rules: Some(rules.into_iter().collect()),
+            ..Self::default()
         }
     }
 

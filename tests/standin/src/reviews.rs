@@ -16,7 +16,7 @@ pub(crate) fn answer(
 ) -> Value {
     let spec = &review["spec"];
     let status = match resource.plural {
-        "tokenreviews" => token_status(spec["token"].as_str().unwrap_or(""), access),
+        "tokenreviews" => token_status(spec, access),
         "selfsubjectaccessreviews" => access_status(spec, asker, state),
         _ => access_status(spec, &subject(spec, access), state),
     };
@@ -28,14 +28,34 @@ pub(crate) fn answer(
     review
 }
 
-fn token_status(token: &str, access: &Access) -> Value {
-    match access.by_token(token) {
-        Some(user) => json!({
+/// As of Kubernetes' own authenticators: whoever asks for no audience means the API server's.
+fn token_status(spec: &Value, access: &Access) -> Value {
+    const API_SERVER: &str = "https://kubernetes.default.svc";
+    let texts = |list: &Value| -> Vec<String> {
+        let texts = list.as_array().into_iter().flatten();
+        texts
+            .filter_map(|text| Some(text.as_str()?.to_owned()))
+            .collect()
+    };
+    let or_api_server = |audiences: Vec<String>| match audiences.is_empty() {
+        true => vec![API_SERVER.to_owned()],
+        false => audiences,
+    };
+    let asked = or_api_server(texts(&spec["audiences"]));
+    let Some(user) = access.by_token(spec["token"].as_str().unwrap_or("")) else {
+        return json!({ "user": {}, "error": "invalid bearer token" });
+    };
+    let mut audiences = or_api_server(user.audiences.clone());
+    audiences.retain(|audience| asked.contains(audience));
+    match audiences.is_empty() {
+        true => {
+            json!({ "user": {}, "error": "token audiences are invalid for the target audiences" })
+        }
+        false => json!({
             "authenticated": true,
             "user": { "username": user.name, "groups": user.all_groups() },
-            "audiences": ["https://kubernetes.default.svc"],
+            "audiences": audiences,
         }),
-        None => json!({ "user": {}, "error": "invalid bearer token" }),
     }
 }
 
