@@ -72,6 +72,12 @@ pub struct Loop {
     /// Where the HTTP server listens [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// Serve HTTPS with this certificate, PEM; read again when it changes [default: tls.cert, or plain HTTP]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// And this private key, PEM [default: tls.key]
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// Do not migrate the database; fail if it needs to be
     #[arg(long)]
     pub no_migrate: bool,

@@ -12,6 +12,7 @@ use crate::cli::{Common, LogFormat};
 use crate::cluster::Namespaces;
 use crate::control::{Defaults, Interval, Source};
 use crate::cycle::Discovery;
+use crate::server::tls::TlsFiles;
 use crate::store::{DatabaseUrl, DatabaseUrlError};
 use crate::yaml;
 
@@ -46,6 +47,12 @@ pub struct Config {
     pub control_defaults: Defaults,
     /// Where the loop's HTTP server listens.
     pub listen: SocketAddr,
+    /// Its certificate file; `None`: plain HTTP.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key file.
+    pub tls_key: Option<PathBuf>,
+    /// A bearer token must be meant for one of these; empty: for the API server.
+    pub auth_audiences: Vec<String>,
     /// How long the loop lets a running cycle go on after it was told to stop.
     pub shutdown_grace: Duration,
     /// Name of the Lease that one of several loops holds; `None`: each syncs.
@@ -117,6 +124,16 @@ pub enum ConfigError {
         /// What is wrong with it, and what is right.
         problem: String,
     },
+    /// One of certificate and key without the other.
+    #[error(
+        "the TLS {given} is set, but not the {missing}: set both by --tls-cert and --tls-key, or by tls.cert and tls.key in the configuration file, or none of them for plain HTTP"
+    )]
+    HalfTls {
+        /// `certificate` or `key`.
+        given: &'static str,
+        /// The other.
+        missing: &'static str,
+    },
     /// The database URL.
     #[error("{0}; set it by --database-url, DATABASE_URL or databaseUrl in the configuration file")]
     DatabaseUrl(#[from] DatabaseUrlError),
@@ -136,10 +153,25 @@ struct File {
     interval_seconds: Option<u64>,
     listen: Option<String>,
     shutdown_grace: Option<SignedDuration>,
+    tls: TlsFile,
+    auth: AuthFile,
     control: ControlFile,
     leader_election: LeaderElectionFile,
     kubernetes: KubernetesFile,
     capture: CaptureFile,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, expecting = "keys with values")]
+struct TlsFile {
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, expecting = "keys with values")]
+struct AuthFile {
+    audiences: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -182,6 +214,11 @@ const KEYS: &[&str] = &[
     "intervalSeconds",
     "listen",
     "shutdownGrace",
+    "tls",
+    "tls.cert",
+    "tls.key",
+    "auth",
+    "auth.audiences",
     "control",
     "control.configMap",
     "control.namespace",
@@ -298,6 +335,9 @@ impl Config {
             control_namespace: file.control.namespace,
             control_defaults: control_defaults(file.enabled, file.interval_seconds, environment)?,
             listen: listen(file.listen)?,
+            tls_cert: file.tls.cert,
+            tls_key: file.tls.key,
+            auth_audiences: audiences(file.auth.audiences)?,
             shutdown_grace: positive("shutdownGrace", file.shutdown_grace, DEFAULT_SHUTDOWN_GRACE)?,
             lease: match file.leader_election.enabled {
                 Some(false) => None,
@@ -310,6 +350,28 @@ impl Config {
             api_key: api_key(environment)?,
             instance: instance(environment),
         })
+    }
+}
+
+/// Both or none.
+///
+/// # Errors
+/// [`ConfigError::HalfTls`]
+pub fn tls_files(
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, ConfigError> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::HalfTls {
+            given: "certificate",
+            missing: "key",
+        }),
+        (None, Some(_)) => Err(ConfigError::HalfTls {
+            given: "key",
+            missing: "certificate",
+        }),
     }
 }
 
@@ -505,6 +567,19 @@ fn listen(address: Option<String>) -> Result<SocketAddr, ConfigError> {
         value: format!("`{address}`"),
         problem: "it must be an address and a port, such as 0.0.0.0:8080".to_owned(),
     })
+}
+
+fn audiences(audiences: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let audiences = audiences.unwrap_or_default();
+    match audiences.iter().any(|audience| audience.trim().is_empty()) {
+        true => Err(ConfigError::Invalid {
+            setting: "auth.audiences",
+            value: format!("{audiences:?}"),
+            problem: "an audience can't be empty; write one such as [\"https://k6sync.example.com\"], or [] for the API server's"
+                .to_owned(),
+        }),
+        false => Ok(audiences),
+    }
 }
 
 fn api_key(environment: Environment<'_>) -> Result<Option<ApiKey>, ConfigError> {

@@ -29,7 +29,7 @@ impl Call {
     /// The RBAC rule that allows this call, as YAML on one line.
     pub fn rule(&self) -> String {
         let names = match (&self.name, self.verb) {
-            (Some(name), "get") if self.resource == "configmaps" => {
+            (Some(name), "get" | "patch") if self.resource == "configmaps" => {
                 format!(", resourceNames: [\"{name}\"]")
             }
             _ => String::new(),

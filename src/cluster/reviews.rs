@@ -36,6 +36,7 @@ struct TokenReview {
 struct TokenReviewStatus {
     authenticated: bool,
     user: User,
+    audiences: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -51,19 +52,31 @@ struct AccessReviewStatus {
 }
 
 impl Cluster {
-    /// Whose token it is; `None`: nobody's. The token is never part of an error.
+    /// Whose token it is; `None`: nobody's. The token is never part of an error. With `audiences`, it must be meant for one of
+    /// them; without, for the API server.
     ///
     /// # Errors
     /// [`ClusterError`]
-    pub async fn review_token(&self, token: &str) -> Result<Option<User>, ClusterError> {
+    pub async fn review_token(
+        &self,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<Option<User>, ClusterError> {
         let call = call("authentication.k8s.io", "tokenreviews");
-        let object = json!({
+        let mut object = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token},
         });
+        if !audiences.is_empty() {
+            object["spec"]["audiences"] = json!(audiences);
+        }
         let path = "/apis/authentication.k8s.io/v1/tokenreviews";
         let body = self.send(&call, Send::post(path, &object)).await?;
         let review: TokenReview = decode(call, &body)?;
-        Ok(review.status.authenticated.then_some(review.status.user))
+        let status = review.status;
+        // An authenticator that knows nothing of audiences says that the token is good, and names none.
+        let is_for_us = audiences.is_empty()
+            || (status.audiences.iter()).any(|audience| audiences.contains(audience));
+        Ok((status.authenticated && is_for_us).then_some(status.user))
     }
 
     /// Whether `user` may `verb` the ConfigMap.

@@ -17,6 +17,7 @@ use crate::cluster::{Cluster, ClusterError, Namespaces};
 use crate::config::{self, Config, ConfigError};
 use crate::control::ControlMap;
 use crate::cycle::{Holding, Settings};
+use crate::server::tls::TlsError;
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -133,8 +134,9 @@ fn namespaces(config: &Config, cluster: &Cluster) -> Namespaces {
 
 /// What another try could mend is 1, what only a person can is 2.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let is_wrong =
-        error.is::<ConfigError>() || matches!(error.downcast_ref(), Some(ClusterError::Config(_)));
+    let is_wrong = error.is::<ConfigError>()
+        || error.is::<TlsError>()
+        || matches!(error.downcast_ref(), Some(ClusterError::Config(_)));
     match is_wrong {
         true => EXIT_WRONG,
         false => EXIT_FAILED,

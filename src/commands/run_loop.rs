@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cli::Loop;
 use crate::cluster::Cluster;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::{Control, ControlMap, Interval};
 use crate::cycle::{self, Report, RunError, Settings};
 use crate::election::{Election, Leadership};
@@ -23,6 +23,7 @@ use crate::schedule::Schedule;
 use crate::server::auth::Authorizer;
 use crate::server::job_api::JobApi;
 use crate::server::pulse::Pulse;
+use crate::server::tls::Tls;
 use crate::server::{self, Exhibits};
 use crate::store::Store;
 use crate::telemetry::{CycleOutcome, Metrics};
@@ -42,11 +43,13 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut config = super::load(&args.common)?;
     config.capture_hold = Some(args.hold || config.capture_hold == Some(true));
+    let tls = load_tls(args, &config)?;
     let listen = args.listen.unwrap_or(config.listen);
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; choose another address by --listen")
     })?;
-    tracing::info!("listening on http://{}", listener.local_addr()?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    tracing::info!("listening on {scheme}://{}", listener.local_addr()?);
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
     let store = Arc::new(super::open_store(&config, args.no_migrate, false).await?);
 
@@ -62,7 +65,7 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
         leadership: leadership.clone(),
         store: Arc::clone(&store),
     };
-    let (stop_server, server) = serve(listener, exhibits, &config, &cluster, control_map);
+    let (stop_server, server) = serve(listener, tls, exhibits, &config, &cluster, control_map);
 
     let mut sync_loop = SyncLoop {
         settings: super::settings(&config, &cluster, "loop", false),
@@ -139,8 +142,17 @@ fn take_part(
     (receiver, stop, tokio::spawn(election.run(sender, stopped)))
 }
 
+/// The certificate, if there is to be TLS.
+fn load_tls(args: &Loop, config: &Config) -> anyhow::Result<Option<Tls>> {
+    let cert = args.tls_cert.clone().or_else(|| config.tls_cert.clone());
+    let key = args.tls_key.clone().or_else(|| config.tls_key.clone());
+    let files = config::tls_files(cert, key)?;
+    Ok(files.map(Tls::load).transpose()?)
+}
+
 fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     exhibits: Exhibits,
     config: &Config,
     cluster: &Cluster,
@@ -151,18 +163,16 @@ fn serve(
         control.namespace(),
         &config.control_config_map,
         config.api_key.clone(),
+        config.auth_audiences.clone(),
     );
-    let job_api = JobApi {
-        control,
-        authorizer,
-    };
+    let job_api = JobApi::new(control, authorizer);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(async move {
         let stopped = async {
             // Sent or dropped, it means the same.
             let _ = stopped.await;
         };
-        if let Err(error) = server::serve(listener, exhibits, job_api, stopped).await {
+        if let Err(error) = server::serve(listener, tls, exhibits, job_api, stopped).await {
             tracing::error!(%error, "the HTTP server ended");
         }
     });

@@ -3,24 +3,16 @@
 //! A bearer token is checked by the API server: whose it is, and whether they may `get` or `update` the control ConfigMap.
 //! An API key, if one is configured, is an organizer. There is no third way in, and nothing secret is ever logged.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::time::Instant;
 
-use super::job_api::CLUSTER_TIMEOUT;
+use super::review::Reviewer;
 use crate::cluster::{Cluster, ClusterError};
 use crate::config::ApiKey;
 
-/// A review is believed for so long.
-const REVIEW_AGE: Duration = Duration::from_secs(10);
-/// No more reviews are remembered at a time, whatever tokens people try.
-const REVIEWS: usize = 1_000;
 const API_KEY_HEADER: &str = "x-api-key";
 
 /// What somebody wants.
@@ -33,7 +25,7 @@ pub enum Access {
 }
 
 /// Why somebody is turned away.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Denied {
     /// Neither of the two headers.
     #[error("authentication is required: send Authorization: Bearer TOKEN, or X-API-Key")]
@@ -55,40 +47,45 @@ pub enum Denied {
     },
     /// It can't be told.
     #[error("it cannot be told who you are and what you may: {0}")]
-    Unavailable(#[from] ClusterError),
+    Unavailable(Arc<ClusterError>),
+    /// Others are asked about, more than the API server should be asked for.
+    #[error(
+        "it cannot be told who you are and what you may: too many tokens are being reviewed; try again in a few seconds"
+    )]
+    Busy,
+}
+
+impl From<ClusterError> for Denied {
+    fn from(error: ClusterError) -> Self {
+        Self::Unavailable(Arc::new(error))
+    }
 }
 
 /// Decides on requests.
 pub struct Authorizer {
-    cluster: Cluster,
     namespace: String,
     config_map: String,
     api_key: Option<ApiKey>,
-    /// By the token's hash; a token itself is not kept.
-    reviews: Mutex<HashMap<([u8; 32], Access), Review>>,
-}
-
-#[derive(Clone)]
-struct Review {
-    at: Instant,
-    /// Who it is, and whether they may; `None`: nobody.
-    user: Option<(String, bool)>,
+    reviewer: Arc<Reviewer>,
 }
 
 impl Authorizer {
-    /// For the control ConfigMap of that name.
+    /// For the control ConfigMap of that name. With `audiences`, a token must be meant for one of them; without, for the
+    /// API server.
     pub fn new(
         cluster: Cluster,
         namespace: &str,
         config_map: &str,
         api_key: Option<ApiKey>,
+        audiences: Vec<String>,
     ) -> Self {
+        let (namespace, config_map) = (namespace.to_owned(), config_map.to_owned());
+        let reviewer = Reviewer::new(cluster, namespace.clone(), config_map.clone(), audiences);
         Self {
-            cluster,
-            namespace: namespace.to_owned(),
-            config_map: config_map.to_owned(),
+            namespace,
+            config_map,
             api_key,
-            reviews: Mutex::new(HashMap::new()),
+            reviewer: Arc::new(reviewer),
         }
     }
 
@@ -121,7 +118,7 @@ impl Authorizer {
             })
             .filter(|token| !token.is_empty())
             .ok_or(Denied::Nobody)?;
-        match self.review(token, access).await?.user {
+        match self.reviewer.review(token, access).await?.user {
             Some((_, true)) => Ok(()),
             Some((user, false)) => Err(Denied::Forbidden {
                 user,
@@ -132,43 +129,11 @@ impl Authorizer {
             None => Err(Denied::Unknown("token")),
         }
     }
-
-    async fn review(&self, token: &str, access: Access) -> Result<Review, ClusterError> {
-        let key = (Sha256::digest(token.as_bytes()).into(), access);
-        let known = self.lock().get(&key).cloned();
-        if let Some(review) = known.filter(|review| review.at.elapsed() < REVIEW_AGE) {
-            return Ok(review);
-        }
-        let at = Instant::now();
-        let cluster = self.cluster.until(at + CLUSTER_TIMEOUT);
-        let user = match cluster.review_token(token).await? {
-            Some(user) => {
-                let may = cluster
-                    .may(&user, access.verb(), &self.namespace, &self.config_map)
-                    .await?;
-                Some((user.username, may))
-            }
-            None => None,
-        };
-        let review = Review { at, user };
-        let mut reviews = self.lock();
-        reviews.retain(|_, review| review.at.elapsed() < REVIEW_AGE);
-        if reviews.len() < REVIEWS {
-            reviews.insert(key, review.clone());
-        }
-        Ok(review)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<([u8; 32], Access), Review>> {
-        // What a panicking holder may have left is still a map of reviews.
-        self.reviews
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 impl Access {
-    const fn verb(self) -> &'static str {
+    /// As RBAC calls it.
+    pub(super) const fn verb(self) -> &'static str {
         match self {
             Self::Read => "get",
             Self::Act => "update",

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
-use axum::http::header::{ALLOW, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::auth::{Access, Authorizer, Denied};
-use crate::control::{Action, Control, ControlError, ControlMap, Interval};
+use super::job_request::JobRequest;
+use super::refusals::Refusals;
+use crate::cluster::ClusterError;
+use crate::control::{Control, ControlError, ControlMap};
 
 /// Where it is.
 pub const PATH: &str = "/api/dashboard/load-testing/sync-job";
@@ -26,16 +28,30 @@ pub const PATH: &str = "/api/dashboard/load-testing/sync-job";
 pub(super) const CLUSTER_TIMEOUT: Duration = Duration::from_secs(5);
 /// No request body is longer.
 const BODY_BYTES: usize = 64 * 1024;
+/// And none takes longer to come.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// When a review may be tried again, seconds.
+const BUSY_SECONDS: u64 = 2;
 
 /// What the API stands on.
 pub struct JobApi {
     /// The ConfigMap.
-    pub control: ControlMap,
+    control: ControlMap,
     /// Who may.
-    pub authorizer: Authorizer,
+    authorizer: Authorizer,
+    refusals: Refusals,
 }
 
 impl JobApi {
+    /// On that ConfigMap, for those who may.
+    pub fn new(control: ControlMap, authorizer: Authorizer) -> Self {
+        Self {
+            control,
+            authorizer,
+            refusals: Refusals::default(),
+        }
+    }
+
     /// The ConfigMap, for one request.
     fn control(&self) -> ControlMap {
         self.control.until(Instant::now() + CLUSTER_TIMEOUT)
@@ -46,41 +62,50 @@ impl JobApi {
 struct Refusal {
     code: StatusCode,
     error: String,
+    /// Seconds.
+    retry_after: Option<u64>,
 }
 
 impl Refusal {
-    fn bad_request(error: impl Into<String>) -> Self {
+    fn new(code: StatusCode, error: impl Into<String>) -> Self {
         Self {
-            code: StatusCode::BAD_REQUEST,
+            code,
             error: error.into(),
+            retry_after: None,
         }
     }
 }
 
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
-        let code = match denied {
+        let code = match &denied {
             Denied::Nobody | Denied::Unknown(_) => StatusCode::UNAUTHORIZED,
             Denied::Forbidden { .. } => StatusCode::FORBIDDEN,
-            Denied::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Denied::Unavailable(error) => cluster_code(error),
+            Denied::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self {
-            code,
-            error: denied.to_string(),
+            retry_after: matches!(denied, Denied::Busy).then_some(BUSY_SECONDS),
+            ..Self::new(code, denied.to_string())
         }
     }
 }
 
 impl From<ControlError> for Refusal {
     fn from(error: ControlError) -> Self {
-        let code = match error {
+        let code = match &error {
             ControlError::LostRace { .. } => StatusCode::CONFLICT,
-            ControlError::Cluster(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ControlError::Cluster(error) => cluster_code(error),
         };
-        Self {
-            code,
-            error: error.to_string(),
-        }
+        Self::new(code, error.to_string())
+    }
+}
+
+/// What k6sync itself may not do does not get better by trying again: the error names the rule that is missing.
+fn cluster_code(error: &ClusterError) -> StatusCode {
+    match error {
+        ClusterError::Forbidden { .. } => StatusCode::FORBIDDEN,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -91,6 +116,9 @@ impl IntoResponse for Refusal {
         if self.code == StatusCode::UNAUTHORIZED {
             let scheme = axum::http::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -106,7 +134,7 @@ pub(super) async fn read(State(api): State<Arc<JobApi>>, headers: HeaderMap) -> 
         job["apiKeyConfigured"] = api.authorizer.has_api_key().into();
         Ok::<_, Refusal>(json!({"success": true, "job": job, "timestamp": timestamp()}))
     };
-    respond(answer.await)
+    respond(&api, answer.await)
 }
 
 /// `POST`: start, stop or restart.
@@ -117,83 +145,54 @@ pub(super) async fn act(
 ) -> Response {
     let answer = async {
         api.authorizer.check(&headers, Access::Act).await?;
-        let body = to_bytes(body, BODY_BYTES).await.map_err(|_| {
-            Refusal::bad_request(format!(
-                "the body is longer than {BODY_BYTES} bytes, or broke off"
-            ))
-        })?;
-        let (word, action) = action(&body).map_err(Refusal::bad_request)?;
-        let control = api.control().apply(action).await?;
-        Ok::<_, Refusal>(json!({
+        let body = whole(body).await?;
+        let bad = |problem| Refusal::new(StatusCode::BAD_REQUEST, problem);
+        let request = JobRequest::parse(&body).map_err(bad)?;
+        let control = api.control().apply(request.action).await?;
+        let mut answer = json!({
             "success": true,
-            "action": word,
-            "result": action.result(&control),
+            "action": request.word,
+            "result": request.action.result(&control),
             "job": job(&control),
             "timestamp": timestamp(),
-        }))
+        });
+        if !request.ignored.is_empty() {
+            answer["ignored"] = request.ignored.into();
+        }
+        Ok::<_, Refusal>(answer)
     };
-    respond(answer.await)
+    respond(&api, answer.await)
+}
+
+/// The body, if it comes whole, soon, and is not too long.
+async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    match timeout(BODY_TIME, to_bytes(body, BODY_BYTES)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is longer than {BODY_BYTES} bytes, or broke off"),
+        )),
+        Err(_) => Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body did not come within {BODY_TIME:?}"),
+        )),
+    }
 }
 
 /// Any other method.
 pub(super) async fn other_method() -> Response {
-    let refusal = Refusal {
-        code: StatusCode::METHOD_NOT_ALLOWED,
-        error: format!("{PATH} takes GET and POST"),
-    };
+    let error = format!("{PATH} takes GET and POST");
+    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error);
     ([(ALLOW, "GET, POST")], refusal).into_response()
 }
 
-fn respond(answer: Result<Value, Refusal>) -> Response {
+fn respond(api: &JobApi, answer: Result<Value, Refusal>) -> Response {
     match answer {
         Ok(body) => Json(body).into_response(),
         Err(refusal) => {
-            tracing::info!(
-                code = refusal.code.as_u16(),
-                error = refusal.error,
-                "refused a request"
-            );
+            api.refusals.note(refusal.code, &refusal.error);
             refusal.into_response()
         }
-    }
-}
-
-/// The request body: `{"action":"start|stop|restart","intervalSeconds":15}`, and the action's name.
-///
-/// # Errors
-/// Says what is wrong with the body.
-pub fn action(body: &[u8]) -> Result<(&'static str, Action), String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Request {
-        action: String,
-        #[serde(default)]
-        interval_seconds: Value,
-    }
-    let unexpected = |what| format!("the body is not the JSON expected: {what}");
-    // Serde would take a list of the values for an object.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(unexpected("it must be an object".to_owned()));
-    }
-    let request: Request =
-        serde_json::from_slice(body).map_err(|error| unexpected(error.to_string()))?;
-    let interval = match &request.interval_seconds {
-        Value::Null => None,
-        value => {
-            let interval = value
-                .as_u64()
-                .ok_or_else(|| Interval::new(0).map_or_else(|problem| problem, |_| String::new()))
-                .and_then(Interval::new);
-            Some(interval.map_err(|problem| format!("intervalSeconds is {value}: {problem}"))?)
-        }
-    };
-    match request.action.as_str() {
-        "start" => Ok(("start", Action::Start(interval))),
-        "stop" => Ok(("stop", Action::Stop)),
-        "restart" => Ok(("restart", Action::Restart(interval))),
-        other => Err(format!(
-            "the action `{other}` is unknown; use start, stop or restart"
-        )),
     }
 }
 
@@ -210,64 +209,4 @@ fn job(control: &Control) -> Value {
 
 fn timestamp() -> String {
     format!("{:.3}", Timestamp::now())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_actions() {
-        let interval = |seconds| Some(Interval::new(seconds).unwrap());
-        for (body, expected) in [
-            (r#"{"action":"start"}"#, Action::Start(None)),
-            (
-                r#"{"action":"start","intervalSeconds":5}"#,
-                Action::Start(interval(5)),
-            ),
-            (r#"{"action":"stop"}"#, Action::Stop),
-            (
-                r#"{"action":"restart","intervalSeconds":null}"#,
-                Action::Restart(None),
-            ),
-            (
-                r#"{"action":"restart","intervalSeconds":300,"more":1}"#,
-                Action::Restart(interval(300)),
-            ),
-        ] {
-            assert_eq!(action(body.as_bytes()).unwrap().1, expected);
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_none() {
-        for (body, words) in [
-            ("", "not the JSON expected"),
-            ("[]", "not the JSON expected"),
-            (r#"["stop"]"#, "must be an object"),
-            (r#"{"action":"stop","action":"start"}"#, "duplicate field"),
-            (r#"{"intervalSeconds":15}"#, "action"),
-            (r#"{"action":"pause"}"#, "`pause` is unknown"),
-            (r#"{"action":"start","intervalSeconds":4}"#, "from 5 to 300"),
-            (
-                r#"{"action":"start","intervalSeconds":301}"#,
-                "from 5 to 300",
-            ),
-            (
-                r#"{"action":"start","intervalSeconds":20.5}"#,
-                "from 5 to 300",
-            ),
-            (
-                r#"{"action":"start","intervalSeconds":"15"}"#,
-                "from 5 to 300",
-            ),
-            (
-                r#"{"action":"start","intervalSeconds":-5}"#,
-                "from 5 to 300",
-            ),
-        ] {
-            let error = action(body.as_bytes()).unwrap_err();
-            assert!(error.contains(words), "{body}: {error}");
-        }
-    }
 }

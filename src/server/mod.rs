@@ -3,8 +3,14 @@
 //! It never decides what a cycle does: it shows what the loop says of itself, and hands actions to the control ConfigMap.
 
 pub mod auth;
+mod door;
 pub mod job_api;
+pub mod job_request;
+mod patient;
 pub mod pulse;
+mod refusals;
+mod review;
+pub mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +28,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use self::job_api::JobApi;
 use self::pulse::Pulse;
+use self::tls::Tls;
 use crate::election::Leadership;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -43,19 +50,18 @@ pub struct Exhibits {
     pub store: Arc<Store>,
 }
 
-/// Serves until `stop` is done.
+/// Serves until `stop` is done; over TLS, if there is a certificate.
 ///
 /// # Errors
 /// When the socket fails.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     exhibits: Exhibits,
     job_api: JobApi,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(exhibits, job_api))
-        .with_graceful_shutdown(stop)
-        .await
+    door::serve(listener, tls, router(exhibits, job_api), stop).await
 }
 
 fn router(exhibits: Exhibits, job_api: JobApi) -> Router {

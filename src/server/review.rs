@@ -1,0 +1,287 @@
+//! What the API server says of a bearer token: whose it is, and what they may. Asked as seldom as can be.
+//!
+//! Whoever likes may send tokens, so that a flood of them must not become one of reviews: what can't be a token is not asked
+//! about, the same one only once at a time, few are under way at once, and answers are remembered, those about nobody's
+//! tokens apart from the others. Whoever was let in lately does not wait behind strangers.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, WeakShared};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+use super::auth::{Access, Denied};
+use super::job_api::CLUSTER_TIMEOUT;
+use crate::cluster::Cluster;
+
+/// A review is believed for so long.
+const REVIEW_AGE: Duration = Duration::from_secs(10);
+/// A token that was good is no stranger's for so long.
+const KNOWN_AGE: Duration = Duration::from_secs(60 * 60);
+/// No more reviews are remembered at a time, of either kind, whatever tokens people try.
+const REVIEWS: usize = 1_000;
+/// Reviews at a time.
+const REVIEWS_AT_ONCE: usize = 3;
+/// And so many more of tokens that were good lately.
+const REVIEWS_OF_KNOWN: usize = 1;
+/// So many strangers' tokens wait for a review at most,
+const WAITING: usize = 64;
+/// and none waits longer.
+const WAIT: Duration = Duration::from_secs(3);
+/// Tokens are one to four KiB long.
+const TOKEN_BYTES: usize = 16 * 1024;
+
+/// Asks for reviews.
+pub(super) struct Reviewer {
+    cluster: Cluster,
+    namespace: String,
+    config_map: String,
+    audiences: Vec<String>,
+    anyone: Semaphore,
+    known: Semaphore,
+    waiting: Semaphore,
+    memory: Mutex<Memory>,
+}
+
+/// A token's hash, since the token itself is not kept; and what it is to be good for.
+type Key = ([u8; 32], Access);
+type Outcome = Result<Review, Denied>;
+
+#[derive(Default)]
+struct Memory {
+    good: Recent<Key>,
+    /// Nobody's tokens; they are nobody's for all that one may want.
+    bad: Recent<[u8; 32]>,
+    under_way: HashMap<Key, WeakShared<BoxFuture<'static, Outcome>>>,
+}
+
+/// What a review came to.
+#[derive(Clone)]
+pub(super) struct Review {
+    at: Instant,
+    /// Who it is, and whether they may; `None`: nobody.
+    pub(super) user: Option<(String, bool)>,
+}
+
+impl Reviewer {
+    pub(super) fn new(
+        cluster: Cluster,
+        namespace: String,
+        config_map: String,
+        audiences: Vec<String>,
+    ) -> Self {
+        Self {
+            cluster,
+            namespace,
+            config_map,
+            audiences,
+            anyone: Semaphore::new(REVIEWS_AT_ONCE),
+            known: Semaphore::new(REVIEWS_OF_KNOWN),
+            waiting: Semaphore::new(WAITING),
+            memory: Mutex::default(),
+        }
+    }
+
+    /// Whose token it is, and whether they may have `access`.
+    ///
+    /// # Errors
+    /// [`Denied`], if that can't be told.
+    pub(super) async fn review(self: &Arc<Self>, token: &str, access: Access) -> Outcome {
+        if !can_be_token(token) {
+            let at = Instant::now();
+            return Ok(Review { at, user: None });
+        }
+        let key = (Sha256::digest(token.as_bytes()).into(), access);
+        let review = {
+            let mut memory = self.memory();
+            if let Some(review) = memory.recall(&key) {
+                return Ok(review);
+            }
+            memory
+                .under_way
+                .retain(|_, review| review.upgrade().is_some());
+            let under_way = memory.under_way.get(&key).and_then(WeakShared::upgrade);
+            under_way.unwrap_or_else(|| {
+                let review = Arc::clone(self).ask(token.to_owned(), key).boxed().shared();
+                if let Some(weak) = review.downgrade() {
+                    memory.under_way.insert(key, weak);
+                }
+                review
+            })
+        };
+        // It goes on for as long as one of those who wait for it does.
+        review.await
+    }
+
+    async fn ask(self: Arc<Self>, token: String, key: Key) -> Outcome {
+        let _turn = self.turn(&key).await?;
+        let at = Instant::now();
+        let cluster = self.cluster.until(at + CLUSTER_TIMEOUT);
+        let user = match cluster.review_token(&token, &self.audiences).await? {
+            Some(user) => {
+                let verb = key.1.verb();
+                let may = cluster.may(&user, verb, &self.namespace, &self.config_map);
+                let may = may.await?;
+                Some((user.username, may))
+            }
+            None => None,
+        };
+        let review = Review { at, user };
+        self.memory().remember(key, review.clone());
+        Ok(review)
+    }
+
+    /// Waits until it may be asked.
+    async fn turn(&self, key: &Key) -> Result<SemaphorePermit<'_>, Denied> {
+        let is_known = self.memory().good.get(key).is_some();
+        let turn = async {
+            if is_known {
+                return tokio::select! {
+                    turn = self.anyone.acquire() => turn.ok(),
+                    turn = self.known.acquire() => turn.ok(),
+                };
+            }
+            let _waits = self.waiting.try_acquire().ok()?;
+            self.anyone.acquire().await.ok()
+        };
+        timeout(WAIT, turn).await.ok().flatten().ok_or(Denied::Busy)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // What a panicking holder may have left is still a map of reviews.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn recall(&self, key: &Key) -> Option<Review> {
+        let review = self.good.get(key).or_else(|| self.bad.get(&key.0))?;
+        (review.at.elapsed() < REVIEW_AGE).then(|| review.clone())
+    }
+
+    fn remember(&mut self, key: Key, review: Review) {
+        match review.user {
+            Some(_) => {
+                self.bad.0.remove(&key.0);
+                self.good.insert(key, review, KNOWN_AGE);
+            }
+            None => {
+                self.good.0.retain(|(token, _), _| *token != key.0);
+                self.bad.insert(key.0, review, REVIEW_AGE);
+            }
+        }
+    }
+}
+
+/// The newest reviews.
+struct Recent<K>(HashMap<K, Review>);
+
+impl<K> Default for Recent<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Copy + Eq + Hash> Recent<K> {
+    fn get(&self, key: &K) -> Option<&Review> {
+        self.0.get(key)
+    }
+
+    /// The oldest makes room, if there is none.
+    fn insert(&mut self, key: K, review: Review, keep: Duration) {
+        if self.0.len() >= REVIEWS && !self.0.contains_key(&key) {
+            self.0.retain(|_, review| review.at.elapsed() < keep);
+        }
+        if self.0.len() >= REVIEWS && !self.0.contains_key(&key) {
+            let oldest = self.0.iter().min_by_key(|(_, review)| review.at);
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                self.0.remove(&oldest);
+            }
+        }
+        self.0.insert(key, review);
+    }
+}
+
+/// Whether it can be a bearer token at all (`b64token` of RFC 6750, and of a length that headers have).
+fn can_be_token(token: &str) -> bool {
+    let letters = token.trim_end_matches('=');
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    !letters.is_empty() && token.len() <= TOKEN_BYTES && letters.bytes().all(is_letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn junk_is_no_token() {
+        for token in [
+            "a",
+            "abcdef.0123456789abcdef",
+            "eyJ.eyJ.x-_",
+            "a+/~b==",
+            &"x".repeat(16 * 1024),
+        ] {
+            assert!(can_be_token(token), "{token}");
+        }
+        for token in [
+            "",
+            "=",
+            "a=b",
+            "a b",
+            "a,b",
+            "a\"b",
+            "a\tb",
+            "\u{e4}",
+            "{}",
+            &"x".repeat(16 * 1024 + 1),
+        ] {
+            assert!(!can_be_token(token), "{token}");
+        }
+    }
+
+    #[tokio::test]
+    async fn junk_takes_no_room_from_the_good_and_the_newest_are_remembered() {
+        let good = |number: u16| {
+            let mut hash = [1; 32];
+            hash[..2].copy_from_slice(&number.to_be_bytes());
+            hash
+        };
+        let review = |user: Option<&str>| Review {
+            at: Instant::now(),
+            user: user.map(|user| (user.to_owned(), true)),
+        };
+        let mut memory = Memory::default();
+        memory.remember((good(0), Access::Read), review(Some("alice")));
+        for number in 0..5_000_u16 {
+            let mut junk = [0; 32];
+            junk[..2].copy_from_slice(&number.to_be_bytes());
+            memory.remember((junk, Access::Read), review(None));
+            let known = memory.recall(&(junk, Access::Act));
+            assert!(
+                known.is_some_and(|review| review.user.is_none()),
+                "{number}"
+            );
+        }
+        assert!(memory.bad.0.len() <= REVIEWS);
+        assert!(memory.recall(&(good(0), Access::Read)).is_some());
+        assert!(memory.recall(&(good(0), Access::Act)).is_none());
+
+        for number in 1..2_000 {
+            memory.remember((good(number), Access::Act), review(Some("bob")));
+            assert!(memory.recall(&(good(number), Access::Act)).is_some());
+        }
+        assert!(memory.good.0.len() <= REVIEWS);
+        assert!(memory.recall(&(good(0), Access::Read)).is_none());
+
+        // A token that was revoked is nobody's for everything.
+        memory.remember((good(1_999), Access::Read), review(None));
+        let revoked = memory.recall(&(good(1_999), Access::Act));
+        assert!(revoked.is_some_and(|review| review.user.is_none()));
+    }
+}
