@@ -1,5 +1,6 @@
 //! The doors to the loop's control: the job-control API with its roles, and `k6sync job`. Also what else the server answers.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -765,11 +766,10 @@ async fn who_cannot_be_told_apart_is_not_let_in() {
                 duration: Duration::from_secs(60),
             },
         ),
-        // The loop's own service account lacks the right to ask.
         (
-            "create tokenreviews",
+            "create subjectaccessreviews",
             FaultAction::Status {
-                code: 403,
+                code: 401,
                 retry_after_seconds: None,
             },
         ),
@@ -785,6 +785,349 @@ async fn who_cannot_be_told_apart_is_not_let_in() {
     }
     assert!(job.cluster.control_map().await.is_none());
     success(&job.get(&organizer).await);
+}
+
+/// What k6sync's own right is missing from is told to whoever asks, and not called a failure of the API server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_k6sync_lacks_is_told_with_the_rule_to_add() {
+    let job = Job::start(Cluster::standin(Options::default()).await).await;
+    let standin = job.cluster.standin_cluster();
+    let organizer = job.caller_who_may("organizer", &["get", "update"]).await;
+    let key = Caller::key(KEY);
+    let forbidden = || FaultAction::Status {
+        code: 403,
+        retry_after_seconds: None,
+    };
+    let (read, stop) = (("GET", ""), ("POST", r#"{"action":"stop"}"#));
+    let map = r#"{apiGroups: [""], resources: ["configmaps"]"#;
+    let named = format!(r#"{map}, resourceNames: ["k6sync-control"]"#);
+    let tokens =
+        r#"{apiGroups: ["authentication.k8s.io"], resources: ["tokenreviews"], verbs: ["create"]}"#;
+    let access = r#"{apiGroups: ["authorization.k8s.io"], resources: ["subjectaccessreviews"], verbs: ["create"]}"#;
+    for (kind, caller, (method, body), rule) in [
+        ("create tokenreviews", &organizer, read, tokens.to_owned()),
+        ("create tokenreviews", &organizer, stop, tokens.to_owned()),
+        (
+            "create subjectaccessreviews",
+            &organizer,
+            stop,
+            access.to_owned(),
+        ),
+        (
+            "get configmaps",
+            &key,
+            read,
+            format!(r#"{named}, verbs: ["get"]}}"#),
+        ),
+        (
+            "get configmaps",
+            &key,
+            stop,
+            format!(r#"{named}, verbs: ["get"]}}"#),
+        ),
+        (
+            "create configmaps",
+            &key,
+            stop,
+            format!(r#"{map}, verbs: ["create"]}}"#),
+        ),
+    ] {
+        standin.fault(Fault::always(kind, forbidden()));
+        let error = refusal(&job.send(method, caller, body).await, 403);
+        assert!(
+            error.contains(&format!("add the rule {rule}")),
+            "{kind}: {error}"
+        );
+        assert!(error.contains("kubectl auth can-i"), "{kind}: {error}");
+        standin.clear_faults();
+        assert!(job.cluster.control_map().await.is_none());
+    }
+    job.act(json!({"action": "start"})).await;
+    standin.fault(Fault::always("patch configmaps", forbidden()));
+    let error = refusal(&job.post(&key, stop.1).await, 403);
+    let rule = format!(r#"add the rule {named}, verbs: ["patch"]}}"#);
+    assert!(error.contains(&rule), "{error}");
+    standin.clear_faults();
+    success(&job.post(&organizer, stop.1).await);
+}
+
+/// The same by RBAC: what the manifests give without the overlay `organizer`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_base_manifests_rights_are_told_to_be_too_few_for_tokens() {
+    let cluster = Cluster::start().await;
+    let role = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base/role.yaml");
+    let role: Value = serde_yaml::from_str(&std::fs::read_to_string(role).unwrap()).unwrap();
+    cluster.allow("k6sync", role["rules"].clone()).await;
+    let kubeconfig = cluster.kubeconfig_as("k6sync");
+    let job = Job::spawn(cluster, |program| {
+        program.env("K6_SYNC_API_KEY", KEY).kubeconfig(&kubeconfig)
+    })
+    .await;
+    let organizer = job.caller_who_may("organizer", &["get", "update"]).await;
+    let error = refusal(&job.get(&organizer).await, 403);
+    assert!(
+        error.contains("not allowed to create tokenreviews") && error.contains("add the rule"),
+        "{error}"
+    );
+    let key = Caller::key(KEY);
+    success(&job.get(&key).await);
+    let error = refusal(&job.post(&key, r#"{"action":"stop"}"#).await, 403);
+    assert!(
+        error.contains("not allowed to create configmaps"),
+        "{error}"
+    );
+    job.cluster.control(json!({"enabled": "true"})).await;
+    success(&job.post(&key, r#"{"action":"stop"}"#).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_near_miss_is_refused_and_other_unknown_fields_are_named() {
+    let job = Job::start(Cluster::start().await).await;
+    let key = Caller::key(KEY);
+    for body in [
+        r#"{"action":"start","interval":15}"#,
+        r#"{"action":"restart","interval_seconds":15}"#,
+        r#"{"action":"start","IntervalSeconds":"15"}"#,
+        r#"{"action":"start","intervalMs":15000,"more":1}"#,
+        r#"{"action":"start","intrevalSeconds":15}"#,
+    ] {
+        let error = refusal(&job.post(&key, body).await, 400);
+        assert!(error.contains("`intervalSeconds`"), "{body}: {error}");
+    }
+    let error = refusal(&job.post(&key, r#"{"Action":"start"}"#).await, 400);
+    assert!(error.contains("missing field `action`"), "{error}");
+    assert!(job.cluster.control_map().await.is_none());
+
+    let request =
+        json!({"action": "start", "intervalSeconds": 15, "note": "soon", "by": {"who": "me"}});
+    assert_eq!(
+        job.act(request).await,
+        json!({
+            "success": true, "action": "start", "ignored": ["by", "note"],
+            "result": "Sync job started with an interval of 15 seconds",
+            "job": running_job(15, "runtime override"),
+        })
+    );
+}
+
+/// How often the API server was asked whose a token is.
+fn token_reviews(job: &Job) -> u64 {
+    let requests = job.cluster.standin_cluster().requests();
+    requests.get("create tokenreviews").copied().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_a_token_is_not_asked_about() {
+    let job = Job::start(Cluster::standin(Options::default()).await).await;
+    let long = "x".repeat(16 * 1024 + 1);
+    for token in [
+        "a b",
+        "a,b",
+        "\"quoted\"",
+        "{}",
+        "a=b",
+        "===",
+        "<script>",
+        "a:b",
+        "a%20b",
+        &long,
+    ] {
+        assert_unknown(&job, &Caller::token(token), "the token is not accepted").await;
+    }
+    assert_eq!(token_reviews(&job), 0);
+    // What may be one is asked about: the form of tokens is the cluster's matter.
+    for token in ["abcdef.0123456789abcdef", "a/b+c~d_e-f.g==", &long[1..]] {
+        refusal(&job.get(&Caller::token(token)).await, 401);
+    }
+    assert_eq!(token_reviews(&job), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_one_token_the_api_server_is_asked_once_at_a_time() {
+    let job = Job::start(Cluster::standin(Options::default()).await).await;
+    let organizer = job.caller_who_may("organizer", &["get"]).await;
+    job.cluster
+        .standin_cluster()
+        .set_latency(Duration::from_millis(300));
+    let stranger = Caller::token("nobodys");
+    let answers = |caller| futures_util::future::join_all((0..20).map(|_| job.get(caller)));
+    let (good, bad) = tokio::join!(answers(&organizer), answers(&stranger));
+    good.iter().for_each(|answer| drop(success(answer)));
+    bad.iter().for_each(|answer| drop(refusal(answer, 401)));
+    assert_eq!(token_reviews(&job), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn junk_takes_no_room_from_good_tokens() {
+    let job = Job::start(Cluster::standin(Options::default()).await).await;
+    let organizer = job.caller_who_may("organizer", &["get"]).await;
+    let begun = Instant::now();
+    for batch in 0..20 {
+        let callers: Vec<Caller> = (0..60)
+            .map(|number| Caller::token(&format!("junk-{batch}-{number}")))
+            .collect();
+        let answers = callers.iter().map(|caller| job.get(caller));
+        for answer in futures_util::future::join_all(answers).await {
+            assert!([401, 503].contains(&answer.status), "{answer:?}");
+        }
+        if begun.elapsed() > Duration::from_secs(8) {
+            break;
+        }
+    }
+    success(&job.get(&organizer).await);
+    let asked = token_reviews(&job);
+    let first = Instant::now();
+    for number in 0..5 {
+        refusal(
+            &job.get(&Caller::token(&format!("more-junk-{number}")))
+                .await,
+            401,
+        );
+        success(&job.get(&organizer).await);
+    }
+    assert_eq!(token_reviews(&job), asked + 5);
+    assert!(first.elapsed() < Duration::from_secs(10), "too slow to say");
+    let lines = job.running.lines_with("refused");
+    let windows = begun.elapsed().as_secs() / 10 + 1;
+    assert!(lines.len() as u64 <= 2 * (windows + 1), "{lines:#?}");
+    let summary = Duration::from_secs(15);
+    job.running
+        .wait_for_line("more requests in the last 10s", summary)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_reviews_are_under_way_at_once_and_nobody_else_waits_for_them() {
+    let job = Job::start(Cluster::standin(Options::default()).await).await;
+    let organizer = job.caller_who_may("organizer", &["get"]).await;
+    success(&job.get(&organizer).await);
+    let before = token_reviews(&job);
+    let stall = FaultAction::Stall {
+        after_bytes: 0,
+        duration: Duration::from_secs(60),
+    };
+    job.cluster
+        .standin_cluster()
+        .fault(Fault::always("create tokenreviews", stall));
+    let strangers: Vec<Caller> = (0..200)
+        .map(|number| Caller::token(&format!("junk-{number}")))
+        .collect();
+    let refused = async {
+        let answers = strangers.iter().map(|caller| job.get(caller));
+        futures_util::future::join_all(answers).await
+    };
+    let others = async {
+        wait_for("they are asked about", ANSWERED_WITHIN, async || {
+            token_reviews(&job) > before
+        })
+        .await;
+        let begun = Instant::now();
+        assert_eq!(job.running.get("/healthz").await.status, 200);
+        success(&job.get(&Caller::key(KEY)).await);
+        success(&job.get(&organizer).await);
+        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+        assert!(token_reviews(&job) <= before + 4, "{}", token_reviews(&job));
+    };
+    let begun = Instant::now();
+    let (answers, ()) = tokio::join!(refused, others);
+    assert!(begun.elapsed() < ANSWERED_WITHIN, "{:?}", begun.elapsed());
+    let mut later = 0;
+    for answer in &answers {
+        let error = refusal(answer, 503);
+        assert!(
+            error.starts_with("it cannot be told who you are and what you may: "),
+            "{error}"
+        );
+        if error.contains("too many tokens are being reviewed") {
+            assert_eq!(answer.header("retry-after"), Some("2"));
+            later += 1;
+        }
+    }
+    assert!(later > 100, "{later}");
+    assert!(job.running.lines_with("refused").len() <= 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_strangers_does_not_keep_those_out_who_are_known() {
+    let job = Job::start(Cluster::standin(Options::default()).await).await;
+    let organizer = job.caller_who_may("organizer", &["get"]).await;
+    success(&job.get(&organizer).await);
+    job.cluster
+        .standin_cluster()
+        .set_latency(Duration::from_millis(100));
+    let begun = Instant::now();
+    // Longer than a review is believed.
+    let is_over = || begun.elapsed() > REVIEWED_WITHIN;
+    let flood = (0..100).map(|flooder| {
+        let job = &job;
+        async move {
+            let mut number = 0;
+            while !is_over() {
+                let token = format!("junk-{flooder}-{number}");
+                let answer = job.get(&Caller::token(&token)).await;
+                assert!([401, 503].contains(&answer.status), "{answer:?}");
+                number += 1;
+            }
+        }
+    });
+    let known = async {
+        while !is_over() {
+            success(&job.get(&organizer).await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::join!(futures_util::future::join_all(flood), known);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_must_be_meant_for_the_audiences_that_are_set() {
+    let cluster = Cluster::standin(Options::default()).await;
+    let mut tokens = Vec::new();
+    for audiences in [
+        &[][..],
+        &["https://k6sync"],
+        &["other", "dashboard"],
+        &["other"],
+    ] {
+        let name = format!("reader-{}", tokens.len());
+        cluster.service_account(&name, rules(&["get"])).await;
+        let token = format!("token-of-{name}");
+        let user = k6sync_standin::User {
+            audiences: audiences
+                .iter()
+                .map(|&audience| audience.to_owned())
+                .collect(),
+            ..k6sync_standin::User::with_rules(
+                &format!("system:serviceaccount:{}:{name}", cluster.namespace()),
+                [],
+            )
+        };
+        cluster.standin_cluster().user(&token, user);
+        tokens.push(token);
+    }
+    let mut job = Job::start(cluster).await;
+    for (config, statuses) in [
+        (
+            "auth:\n  audiences: [https://k6sync, dashboard]\n",
+            [401, 200, 200, 401],
+        ),
+        (
+            "auth:\n  audiences: [https://kubernetes.default.svc]\n",
+            [200, 401, 401, 401],
+        ),
+        ("auth:\n  audiences: []\n", [200, 401, 401, 401]),
+        ("auth: {}\n", [200, 401, 401, 401]),
+    ] {
+        job = Job::spawn(job.cluster, |program| program.config(config)).await;
+        for (token, status) in tokens.iter().zip(statuses) {
+            let answer = job.get(&Caller::token(token)).await;
+            assert_eq!(answer.status, status, "{config}: {token}: {answer:?}");
+        }
+    }
+    let program = RunningLoop::program(&job.cluster, &job.database);
+    let run = program.config("auth:\n  audiences: [\"\"]\n").run().await;
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.contains("auth.audiences is [\"\"]"), "{run:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

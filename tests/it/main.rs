@@ -25,6 +25,7 @@ mod control;
 mod faults;
 mod fuzz;
 mod hold;
+mod http_door;
 mod job_api;
 mod lease;
 mod logs;

@@ -117,11 +117,20 @@ impl Program {
     }
 
     /// No file that it writes may become longer: what a full disk is like. (`prlimit` is of util-linux.)
-    pub fn limit_file_size(mut self, bytes: u64) -> Self {
+    pub fn limit_file_size(self, bytes: u64) -> Self {
+        self.limit(&format!("--fsize={bytes}"))
+    }
+
+    /// It may have so many files and connections open.
+    pub fn limit_open_files(self, files: u64) -> Self {
+        self.limit(&format!("--nofile={files}:{files}"))
+    }
+
+    fn limit(mut self, limit: &str) -> Self {
         let command = self.command.as_std();
         let mut limited = Command::new("prlimit");
         limited
-            .arg(format!("--fsize={bytes}"))
+            .arg(limit)
             .arg(command.get_program())
             .args(command.get_args())
             .env_clear()

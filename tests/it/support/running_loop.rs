@@ -26,7 +26,7 @@ pub const COMPLETED: &str = "k6sync_cycles_total{outcome=\"completed\"}";
 /// The metric of who leads.
 pub const LEADER: &str = "k6sync_leader";
 
-const LISTENING: &str = "listening on http://";
+const LISTENING: &str = "listening on http";
 
 /// A loop of the real binary, killed when dropped. If the test fails, its log is printed.
 pub struct RunningLoop {
@@ -106,10 +106,18 @@ impl RunningLoop {
         };
         running.wait_for_line(LISTENING, UP_WITHIN).await;
         let line = running.lines_with(LISTENING).remove(0);
-        let (_, address) = line.rsplit_once(LISTENING).unwrap();
+        let (scheme, address) = line.rsplit_once("://").unwrap();
         running.address = address.trim().parse().unwrap();
-        running.get("/healthz").await;
+        // Over TLS only the test knows whom to trust.
+        if !scheme.ends_with("https") {
+            running.get("/healthz").await;
+        }
         running
+    }
+
+    /// Where its server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What it has logged so far, a line each.
@@ -253,7 +261,8 @@ async fn keep_log(stderr: ChildStderr, log: Arc<Mutex<Vec<String>>>) {
     }
 }
 
-fn answer(text: &str) -> Answer {
+/// Reads an answer.
+pub fn answer(text: &str) -> Answer {
     let (head, body) = text
         .split_once("\r\n\r\n")
         .unwrap_or_else(|| panic!("this is no answer: `{text}`"));
