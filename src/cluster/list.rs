@@ -6,6 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::call::Call;
@@ -23,6 +24,8 @@ pub struct Listed<T> {
     pub items: Vec<T>,
     /// Those that could not be understood.
     pub malformed: Vec<Malformed>,
+    /// How many were left out, since they only look like what was asked for.
+    pub foreign: usize,
     /// The API server's time when it gave the first page, in whole seconds; the clock that created the objects.
     pub time: Option<Timestamp>,
 }
@@ -32,23 +35,39 @@ impl<T> Default for Listed<T> {
         Self {
             items: Vec::new(),
             malformed: Vec::new(),
+            foreign: 0,
             time: None,
         }
     }
+}
+
+/// What a list is of.
+pub(super) trait Item {
+    /// The TestRun that it is or belongs to, by as much of its metadata as can be read.
+    fn test_run(metadata: &Value) -> Option<&str>;
+    /// Whether it only looks like what was asked for.
+    fn is_foreign(metadata: &Value) -> bool;
 }
 
 impl<T> Listed<T> {
     /// The objects of one answer, and where the next page begins, if there is one.
     pub(super) fn page<Raw: DeserializeOwned>(
         body: &[u8],
-        convert: &impl Fn(Raw) -> Result<T, String>,
-    ) -> Result<(Self, Option<String>), serde_json::Error> {
+        convert: &impl Fn(Raw) -> Result<Option<T>, String>,
+    ) -> Result<(Self, Option<String>), serde_json::Error>
+    where
+        T: Item,
+    {
         let page: Page<'_> = serde_json::from_slice(body)?;
         let mut listed = Self::default();
         for item in page.items {
             match decode(item).and_then(convert) {
-                Ok(item) => listed.items.push(item),
-                Err(problem) => listed.malformed.push(malformed(item, problem)),
+                Ok(Some(item)) => listed.items.push(item),
+                Ok(None) => listed.foreign += 1,
+                Err(problem) => match malformed::<T>(item, problem) {
+                    Some(bad) => listed.malformed.push(bad),
+                    None => listed.foreign += 1,
+                },
             }
         }
         let next_page = page.metadata.next_page.filter(|token| !token.is_empty());
@@ -58,6 +77,7 @@ impl<T> Listed<T> {
     fn extend(&mut self, page: Self) {
         self.items.extend(page.items);
         self.malformed.extend(page.malformed);
+        self.foreign += page.foreign;
     }
 }
 
@@ -68,7 +88,7 @@ pub struct Malformed {
     pub namespace: String,
     /// `metadata.name`, as far as it can be read.
     pub name: String,
-    /// The TestRun that it is or belongs to, by the label `k6_cr` or its own name.
+    /// The TestRun that it is or belongs to, as far as that can be read.
     pub test_run: String,
     /// Which field, and what is wrong with it.
     pub problem: String,
@@ -83,9 +103,22 @@ pub(super) struct Metadata {
     pub(super) uid: String,
     pub(super) creation_timestamp: Timestamp,
     pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) owner_references: Option<Vec<OwnerReference>>,
     pub(super) resource_version: Option<String>,
     pub(super) finalizers: Option<Vec<String>>,
     pub(super) deletion_timestamp: Option<Timestamp>,
+}
+
+/// Whom an object goes with.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OwnerReference {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) name: String,
+    /// Of several owners, the one that made it and looks after it.
+    #[serde(default)]
+    pub(super) controller: bool,
 }
 
 /// What to list.
@@ -100,12 +133,12 @@ pub(super) struct Resource {
 impl Cluster {
     /// All objects of `resource` in `namespaces`, in the order of the answers.
     ///
-    /// `Raw` is what is used of an object, as it stands in JSON; `convert` makes it ours.
-    pub(super) async fn list<Raw: DeserializeOwned, T>(
+    /// `Raw` is what is used of an object, as it stands in JSON; `convert` makes it ours, or leaves it out.
+    pub(super) async fn list<Raw: DeserializeOwned, T: Item>(
         &self,
         resource: &Resource,
         namespaces: &Namespaces,
-        convert: impl Fn(Raw) -> Result<T, String>,
+        convert: impl Fn(Raw) -> Result<Option<T>, String>,
     ) -> Result<Listed<T>, ClusterError> {
         let mut listed = Listed::default();
         match namespaces {
@@ -120,11 +153,11 @@ impl Cluster {
         Ok(listed)
     }
 
-    async fn list_in<Raw: DeserializeOwned, T>(
+    async fn list_in<Raw: DeserializeOwned, T: Item>(
         &self,
         resource: &Resource,
         namespace: Option<&str>,
-        convert: &impl Fn(Raw) -> Result<T, String>,
+        convert: &impl Fn(Raw) -> Result<Option<T>, String>,
         listed: &mut Listed<T>,
     ) -> Result<(), ClusterError> {
         let call = Call {
@@ -214,17 +247,19 @@ fn decode<T: DeserializeOwned>(item: &RawValue) -> Result<T, String> {
     })
 }
 
-fn malformed(item: &RawValue, problem: String) -> Malformed {
-    let item: serde_json::Value = serde_json::from_str(item.get()).unwrap_or_default();
+/// `None`: it only looks like what was asked for.
+fn malformed<T: Item>(item: &RawValue, problem: String) -> Option<Malformed> {
+    let item: Value = serde_json::from_str(item.get()).unwrap_or_default();
     let metadata = &item["metadata"];
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+    if T::is_foreign(metadata) {
+        return None;
+    }
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let name = text(&metadata["name"]);
-    Malformed {
+    Some(Malformed {
         namespace: text(&metadata["namespace"]),
-        test_run: metadata["labels"]["k6_cr"]
-            .as_str()
-            .map_or_else(|| name.clone(), str::to_owned),
+        test_run: T::test_run(metadata).map_or_else(|| name.clone(), str::to_owned),
         name,
         problem,
-    }
+    })
 }

@@ -1,12 +1,16 @@
 //! The pods of TestRuns (FACTS 17 and 19): only the fields that are used.
+//!
+//! Anybody who may make pods can give one the label `k6_cr`. A pod is a TestRun's only if its controller is a Job of that
+//! TestRun, by the Job's name; others are left out here, so that nothing above ever sees them.
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::list::{Listed, Metadata, Resource};
+use super::list::{Item, Listed, Metadata, OwnerReference, Resource};
 use super::{Cluster, ClusterError, Namespaces};
 
-/// A pod that bears the label `k6_cr`.
+/// A pod that a Job of a TestRun controls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// `metadata.namespace`
@@ -44,8 +48,36 @@ pub enum Job {
     Starter,
     /// `<run>-1` …
     Runner,
-    /// None of them.
-    Unknown,
+}
+
+impl Job {
+    /// Which of the TestRun's Jobs bears this name; `None`: it is no Job of that TestRun.
+    ///
+    /// The pod's own name would not do: it is cut where the Job's is long. Run names may look like each other's Jobs
+    /// (`x` and `x-1`), but no two runs have a Job's name in common.
+    fn named(job: &str, test_run: &str) -> Option<Self> {
+        match job.strip_prefix(test_run)?.strip_prefix('-')? {
+            "initializer" => Some(Self::Initializer),
+            "starter" => Some(Self::Starter),
+            number => {
+                let is_number = number.bytes().all(|digit| digit.is_ascii_digit());
+                (is_number && !number.is_empty() && !number.starts_with('0'))
+                    .then_some(Self::Runner)
+            }
+        }
+    }
+
+    /// The Job that controls an object with these owners, if it is one of the TestRun's.
+    ///
+    /// Whether a Job of that name and uid is there, and the TestRun's, only the right to read Jobs would tell. While
+    /// k6-operator's own Jobs are there, no other can bear their names.
+    fn controlling(owners: &[OwnerReference], test_run: &str) -> Option<Self> {
+        let controller = owners.iter().find(|owner| owner.controller)?;
+        match (controller.api_version.as_str(), controller.kind.as_str()) {
+            ("batch/v1", "Job") => Self::named(&controller.name, test_run),
+            _ => None,
+        }
+    }
 }
 
 /// A container, by its status.
@@ -130,7 +162,31 @@ impl Cluster {
             plural: "pods",
             label_selector: Some("k6_cr"),
         };
-        self.list(&resource, namespaces, pod).await
+        let listed = self.list(&resource, namespaces, pod).await?;
+        if listed.foreign > 0 {
+            tracing::debug!(
+                pods = listed.foreign,
+                "pods bear the label k6_cr, but no Job of that TestRun controls them: they are left alone"
+            );
+        }
+        Ok(listed)
+    }
+}
+
+impl Item for Pod {
+    fn test_run(metadata: &Value) -> Option<&str> {
+        metadata["labels"]["k6_cr"].as_str()
+    }
+
+    /// What can't be read may be anybody's.
+    fn is_foreign(metadata: &Value) -> bool {
+        let owners = Option::<Vec<OwnerReference>>::deserialize(&metadata["ownerReferences"]);
+        match (Self::test_run(metadata), owners) {
+            (Some(test_run), Ok(owners)) => {
+                Job::controlling(&owners.unwrap_or_default(), test_run).is_none()
+            }
+            _ => false,
+        }
     }
 }
 
@@ -234,7 +290,8 @@ struct RawTerminated {
     finished_at: Option<Timestamp>,
 }
 
-fn pod(raw: Raw) -> Result<Pod, String> {
+/// `None`: it is no TestRun's.
+fn pod(raw: Raw) -> Result<Option<Pod>, String> {
     let Raw {
         metadata,
         spec,
@@ -245,10 +302,9 @@ fn pod(raw: Raw) -> Result<Pod, String> {
         .get("k6_cr")
         .ok_or("metadata.labels: k6_cr is missing")?
         .clone();
-    let is_runner = labels.get("runner").is_some_and(|value| value == "true");
-    let job = match is_runner {
-        true => Job::Runner,
-        false => job_by_name(&metadata.name, &test_run),
+    let owners = metadata.owner_references.unwrap_or_default();
+    let Some(job) = Job::controlling(&owners, &test_run) else {
+        return Ok(None);
     };
     let unschedulable = status
         .conditions
@@ -274,7 +330,7 @@ fn pod(raw: Raw) -> Result<Pod, String> {
             .into_iter()
             .map(|raw| container(raw, ContainerKind::Other, &spec))
     };
-    Ok(Pod {
+    Ok(Some(Pod {
         containers: others(status.init_container_statuses)
             .chain(main.into_iter().map(|raw| {
                 let kind = kind(&raw);
@@ -293,23 +349,7 @@ fn pod(raw: Raw) -> Result<Pod, String> {
         reason: status.reason,
         message: status.message,
         unschedulable,
-    })
-}
-
-/// Jobs but the runners' have no label of their own (FACT 17).
-fn job_by_name(pod: &str, test_run: &str) -> Job {
-    let suffix = pod
-        .strip_prefix(test_run)
-        .and_then(|rest| rest.strip_prefix('-'))
-        .unwrap_or_default();
-    match suffix.split('-').next() {
-        Some("initializer") => Job::Initializer,
-        Some("starter") => Job::Starter,
-        Some(number) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
-            Job::Runner
-        }
-        _ => Job::Unknown,
-    }
+    }))
 }
 
 fn container(raw: RawContainer, kind: ContainerKind, spec: &RawSpec) -> Container {
@@ -348,5 +388,94 @@ impl From<RawTerminated> for Terminated {
             started_at: raw.started_at,
             finished_at: raw.finished_at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_job_of_a_test_run_is_told_by_its_whole_name() {
+        for (job, test_run, expected) in [
+            ("shop-initializer", "shop", Some(Job::Initializer)),
+            ("shop-starter", "shop", Some(Job::Starter)),
+            ("shop-1", "shop", Some(Job::Runner)),
+            ("shop-120", "shop", Some(Job::Runner)),
+            // Runs whose names look like Jobs of each other.
+            ("x-1", "x-1", None),
+            ("x-1", "x", Some(Job::Runner)),
+            ("x-1-1", "x", None),
+            ("x-1-1", "x-1", Some(Job::Runner)),
+            ("x-1-initializer", "x", None),
+            ("x-1-initializer", "x-1", Some(Job::Initializer)),
+            ("x-initializer-starter", "x", None),
+            ("x-initializer-starter", "x-initializer", Some(Job::Starter)),
+            ("shop", "shop", None),
+            ("shop-", "shop", None),
+            ("shop-0", "shop", None),
+            ("shop-01", "shop", None),
+            ("shop-1a", "shop", None),
+            ("shop--1", "shop", None),
+            ("shop-١", "shop", None),
+            ("shop-stopper", "shop", None),
+            ("other-1", "shop", None),
+            ("shop-initializer-1", "shop", None),
+        ] {
+            assert_eq!(Job::named(job, test_run), expected, "{job} of {test_run}");
+        }
+    }
+
+    fn list(owners: &Value, status: &Value) -> Listed<Pod> {
+        let list = json!({"items": [{
+            "metadata": {
+                "name": "shop-1-abcde", "namespace": "k6", "uid": "1", "creationTimestamp": "2026-11-23T04:39:43Z",
+                "labels": {"k6_cr": "shop", "runner": "true"}, "ownerReferences": owners,
+            },
+            "status": status,
+        }]});
+        Pod::of_list(list.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn only_pods_that_a_job_controls_are_taken() {
+        let owner = |api_version: &str, kind: &str, name: &str, controller: bool| json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": "2", "controller": controller});
+        let job = owner("batch/v1", "Job", "shop-1", true);
+        let foreign = owner("batch/v1", "Job", "evil-1", true);
+        let mut silent = job.clone();
+        silent.as_object_mut().unwrap().remove("controller");
+        for (owners, is_taken) in [
+            (json!([job]), true),
+            (json!([owner("v1", "ConfigMap", "notes", false), job]), true),
+            (Value::Null, false),
+            (json!([]), false),
+            (json!([silent]), false),
+            (json!([foreign]), false),
+            (
+                json!([foreign, owner("batch/v1", "Job", "shop-1", false)]),
+                false,
+            ),
+            (json!([owner("batch/v1", "Job", "shop-1", false)]), false),
+            (
+                json!([owner("apps/v1", "ReplicaSet", "shop-1", true)]),
+                false,
+            ),
+            (json!([owner("evil.io/v1", "Job", "shop-1", true)]), false),
+            (
+                json!([owner("k6.io/v1alpha1", "TestRun", "shop", true)]),
+                false,
+            ),
+        ] {
+            let listed = list(&owners, &json!({"phase": "Running"}));
+            assert_eq!(listed.items.len(), usize::from(is_taken), "{owners}");
+            assert_eq!(listed.foreign, usize::from(!is_taken), "{owners}");
+            // One that can't be read is as foreign.
+            let listed = list(&owners, &json!({"phase": 5}));
+            assert_eq!(listed.malformed.len(), usize::from(is_taken), "{owners}");
+        }
+        let listed = list(&json!("nonsense"), &json!({}));
+        assert_eq!(listed.malformed.len(), 1, "it may be anybody's");
     }
 }

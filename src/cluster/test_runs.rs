@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use url::form_urlencoded::byte_serialize;
 
 use super::call::Call;
 use super::holds::FINALIZER;
-use super::list::{Listed, Metadata, Resource, decode_object};
+use super::list::{Item, Listed, Metadata, Resource, decode_object};
 use super::request::Send;
 use super::{Cluster, ClusterError, Namespaces};
 
@@ -58,7 +58,7 @@ impl TestRun {
     /// # Errors
     /// The answer is no list; objects that can't be understood are [`Listed::malformed`].
     pub fn of_list(answer: &[u8]) -> Result<Listed<Self>, serde_json::Error> {
-        Listed::page(answer, &test_run).map(|(listed, _)| listed)
+        Listed::page(answer, &any).map(|(listed, _)| listed)
     }
 
     /// Whether it bears our finalizer.
@@ -138,7 +138,7 @@ impl Cluster {
             plural: PLURAL,
             label_selector: None,
         };
-        self.list(&resource, namespaces, test_run).await
+        self.list(&resource, namespaces, any).await
     }
 
     /// One TestRun as it is now.
@@ -197,6 +197,20 @@ struct RawCondition {
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "the signature that `list` wants")]
+impl Item for TestRun {
+    fn test_run(metadata: &Value) -> Option<&str> {
+        metadata["name"].as_str()
+    }
+
+    fn is_foreign(_: &Value) -> bool {
+        false
+    }
+}
+
+fn any(raw: Raw) -> Result<Option<TestRun>, String> {
+    test_run(raw).map(Some)
+}
+
 fn test_run(raw: Raw) -> Result<TestRun, String> {
     let conditions = raw.status.conditions.unwrap_or_default();
     Ok(TestRun {

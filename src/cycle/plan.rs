@@ -572,7 +572,7 @@ fn over_unreported(pod: &Pod) -> ObservedState {
 
 fn role(job: Job, kind: ContainerKind) -> Role {
     match (kind, job) {
-        (ContainerKind::Other, _) | (_, Job::Unknown) => Role::Other,
+        (ContainerKind::Other, _) => Role::Other,
         (ContainerKind::Main, Job::Initializer) => Role::Initializer,
         (ContainerKind::Main, Job::Starter) => Role::Starter,
         (ContainerKind::Main, Job::Runner) => Role::Runner,

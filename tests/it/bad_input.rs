@@ -9,7 +9,7 @@ use k6sync_standin::{Certificate, Fault, FaultAction, Options, Standin};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::cluster::{State, write_lines};
+use crate::support::cluster::{State, owner_job, write_lines};
 use crate::support::program::Run;
 use crate::support::{Cluster, Database, Program, unique};
 
@@ -732,6 +732,11 @@ async fn objects_that_say_little_are_no_error() {
     nulls["status"] = json!({"stage": null, "conditions": null});
     standin.put(nulls);
     running(&cluster, "shop").await;
+    let metadata = |job: &str| {
+        json!({
+            "name": job, "namespace": namespace, "labels": {"k6_cr": "shop"}, "ownerReferences": [owner_job(job)],
+        })
+    };
     for (name, status) in [
         ("shop-2", json!({})),
         ("shop-3", json!({"phase": "Pending"})),
@@ -750,12 +755,11 @@ async fn objects_that_say_little_are_no_error() {
     ] {
         standin.put(json!({
             "apiVersion": "v1", "kind": "Pod", "status": status,
-            "metadata": {"name": name, "namespace": namespace, "labels": {"k6_cr": "shop"}},
+            "metadata": metadata(name),
         }));
     }
     let mut no_status = json!({"apiVersion": "v1", "kind": "Pod"});
-    no_status["metadata"] =
-        json!({"name": "shop-7", "namespace": namespace, "labels": {"k6_cr": "shop"}});
+    no_status["metadata"] = metadata("shop-7");
     standin.put(no_status);
     let database = Database::sqlite();
     let report = Program::sync_once(&cluster, &database, &[]).report().await;

@@ -6,7 +6,7 @@ use k6sync_standin::{Options, Spec};
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
-use crate::support::cluster::{State, container_status, line_time, write_lines};
+use crate::support::cluster::{State, container_status, line_time, owner_job, write_lines};
 use crate::support::{Cluster, Database, Program};
 
 on_both_databases!(
@@ -27,6 +27,9 @@ on_both_databases!(
     all_namespaces_are_synced_if_asked_for,
     a_stuck_pod_is_the_reason,
     logs_of_all_containers_are_kept_but_only_k6_decides,
+    pods_that_no_job_of_the_test_run_controls_are_left_alone,
+    runs_whose_names_look_like_each_others_jobs_are_told_apart,
+    a_long_name_that_cuts_its_pods_names_is_no_harm,
     a_thousand_runners_cost_pages_and_one_request_a_log,
 );
 
@@ -701,6 +704,131 @@ async fn logs_of_all_containers_are_kept_but_only_k6_decides(database: Database)
             "{container}"
         );
     }
+}
+
+async fn pods_that_no_job_of_the_test_run_controls_are_left_alone(database: Database) {
+    let cluster = Cluster::start().await;
+    let own = passed(&cluster, "shop").await;
+    let mut no_controller = owner_job("shop-1");
+    no_controller["controller"] = json!(false);
+    let mut other_kind = owner_job("shop-1");
+    other_kind["apiVersion"] = json!("apps/v1");
+    other_kind["kind"] = json!("ReplicaSet");
+    let failed = State::Terminated(99, "Error");
+    for (name, owners, state) in [
+        ("shop-1-bare", json!([]), failed),
+        (
+            "shop-initializer-bare",
+            json!([]),
+            State::Terminated(1, "Error"),
+        ),
+        ("shop-2-evil", json!([owner_job("evil-1")]), failed),
+        ("shop-3-evil", json!([owner_job("shop-1-1")]), failed),
+        ("shop-4-evil", json!([no_controller]), failed),
+        ("shop-5-evil", json!([other_kind]), failed),
+        ("shop-6-evil", json!([]), State::Running),
+        ("shop-7-evil", json!([]), State::Waiting("ImagePullBackOff")),
+    ] {
+        cluster.pod_of(name, "shop", owners, state).await;
+        write_lines(&cluster.log(name, "k6"), 0..3);
+    }
+    let report = sync(&cluster, &database).await;
+    assert_eq!(report["errors"], 0, "{report}");
+    assert_eq!(database.statuses().await, ["shop passed -"]);
+    assert_eq!(
+        database.texts("SELECT pod_name FROM log_streams").await,
+        [own.clone()],
+        "nor are their logs of this run"
+    );
+    assert_eq!(database.log(&own, "k6", 0).await, written(&cluster, &own));
+    assert_eq!(
+        sync(&cluster, &database).await["total"],
+        0,
+        "and one that runs for ever keeps no step active"
+    );
+
+    // Where only foreign pods have ended, nothing is known of the run's own.
+    cluster.test_run("empty", 1, "finished").await;
+    cluster
+        .pod_of(
+            "empty-1-evil",
+            "empty",
+            json!([]),
+            State::Terminated(0, "Completed"),
+        )
+        .await;
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.statuses().await,
+        ["empty finished RunnersUnseen", "shop passed -"]
+    );
+}
+
+async fn runs_whose_names_look_like_each_others_jobs_are_told_apart(database: Database) {
+    let cluster = Cluster::start().await;
+    for (name, exit_code) in [("x", 0), ("x-1", 99), ("x-initializer", 0)] {
+        cluster.test_run(name, 1, "finished").await;
+        for job in ["initializer", "starter"] {
+            cluster
+                .pod(name, job, State::Terminated(0, "Completed"))
+                .await;
+        }
+        let pod = cluster
+            .pod(name, "1", State::Terminated(exit_code, "Error"))
+            .await;
+        write_lines(&cluster.log(&pod, "k6"), 0..3);
+    }
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.statuses().await,
+        [
+            "x passed -",
+            "x-1 failed ThresholdsHaveFailed",
+            "x-initializer passed -"
+        ]
+    );
+    assert_eq!(
+        database
+            .texts("SELECT pod_name || ' ' || role FROM log_streams ORDER BY pod_name")
+            .await,
+        [
+            "x-1-1-abcde runner",
+            "x-1-abcde runner",
+            "x-1-initializer-abcde initializer",
+            "x-1-starter-abcde starter",
+            "x-initializer-1-abcde runner",
+            "x-initializer-abcde initializer",
+            "x-initializer-initializer-abcde initializer",
+            "x-initializer-starter-abcde starter",
+            "x-starter-abcde starter",
+        ]
+    );
+}
+
+/// A pod's name is its Job's, cut to 58 bytes, and five letters.
+async fn a_long_name_that_cuts_its_pods_names_is_no_harm(database: Database) {
+    let cluster = Cluster::start().await;
+    let name = "n".repeat(51);
+    cluster.test_run(&name, 1, "error").await;
+    let pod = format!("{}abcde", &format!("{name}-initializer-")[..58]);
+    let job = format!("{name}-initializer");
+    cluster
+        .pod_of(
+            &pod,
+            &name,
+            json!([owner_job(&job)]),
+            State::Terminated(104, "Error"),
+        )
+        .await;
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.statuses().await,
+        [format!("{name} errored InvalidConfig")]
+    );
+    assert_eq!(
+        database.texts("SELECT role FROM log_streams").await,
+        ["initializer"]
+    );
 }
 
 async fn a_thousand_runners_cost_pages_and_one_request_a_log(database: Database) {

@@ -725,7 +725,6 @@ fn a_containers_part_follows_from_its_job() {
         (Job::Initializer, ContainerKind::Main, Role::Initializer),
         (Job::Starter, ContainerKind::Main, Role::Starter),
         (Job::Runner, ContainerKind::Main, Role::Runner),
-        (Job::Unknown, ContainerKind::Main, Role::Other),
         (Job::Runner, ContainerKind::Other, Role::Other),
         (Job::Initializer, ContainerKind::Other, Role::Other),
     ] {

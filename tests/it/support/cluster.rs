@@ -353,6 +353,14 @@ impl Cluster {
         self.pod_status(name, status).await;
     }
 
+    /// Makes a pod that looks like a runner of the TestRun, but has these owners.
+    pub async fn pod_of(&self, name: &str, test_run: &str, owners: Value, state: State) {
+        let mut pod = self.pod_object(name, test_run, "1", &["k6"], &[]);
+        pod["metadata"]["ownerReferences"] = owners;
+        self.request("POST", &self.pods(), &pod).await;
+        self.container_state(name, state).await;
+    }
+
     /// As [`Cluster::pod`], of a runner whose container the kubelet restarts when it fails.
     pub async fn restartable_pod(&self, test_run: &str, job: &str) -> String {
         let name = format!("{test_run}-{job}-abcde");
@@ -397,7 +405,10 @@ impl Cluster {
         };
         json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": self.namespace, "labels": labels},
+            "metadata": {
+                "name": name, "namespace": self.namespace, "labels": labels,
+                "ownerReferences": [owner_job(&format!("{test_run}-{job}"))],
+            },
             "spec": {
                 "nodeName": self.node, "restartPolicy": "Never",
                 "containers": specs(containers), "initContainers": specs(init_containers),
@@ -652,7 +663,10 @@ impl Cluster {
             let name = pod["metadata"]["name"].as_str().unwrap();
             let object = json!({
                 "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": name, "namespace": self.namespace, "labels": pod["metadata"]["labels"]},
+                "metadata": {
+                    "name": name, "namespace": self.namespace, "labels": pod["metadata"]["labels"],
+                    "ownerReferences": pod["metadata"]["ownerReferences"],
+                },
                 "spec": {
                     "nodeName": self.node, "restartPolicy": "Never",
                     "containers": [{"name": "k6", "image": "k6"}],
@@ -666,6 +680,14 @@ impl Cluster {
                 .load_timestamped(&recorded_log(moment, name));
         }
     }
+}
+
+/// As k6-operator's Jobs own their pods. (No Job is there: nothing asks for it.)
+pub fn owner_job(job: &str) -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": unique("job"),
+        "controller": true, "blockOwnerDeletion": true,
+    })
 }
 
 /// There is no kubelet that would end a pod's containers. (An API server that gets a body does not look at the query.)
