@@ -1,4 +1,5 @@
-//! The last error in a k6 log, as a sentence for a step's message. Pure.
+//! What a k6 log says of a test that went wrong: its last error, as a sentence for a step's message, and how many VUs the script
+//! has. Pure.
 //!
 //! k6 writes logfmt (`time="…" level=error msg="…" source=…`) or, with `--log-format json`, one JSON object a line; its
 //! messages are Go-quoted in the first case.
@@ -11,6 +12,38 @@ const MESSAGE_CHARS: usize = 1_000;
 /// The message of the last line of level error or worse, on one line; `None`: there is none.
 pub fn last_error(log: &str) -> Option<String> {
     log.lines().rev().find_map(error_of)
+}
+
+/// The script's `maxVUs`, from an initializer's log; `None`: it does not say.
+///
+/// `k6 inspect --execution-requirements` prints one JSON object, two spaces deeper a level, as the last thing that it does (FACT
+/// 29). Lines of standard error may be among its own, and the script may have printed objects of its own before.
+pub fn max_vus(log: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Requirements {
+        #[serde(rename = "totalDuration")]
+        _total_duration: String,
+        #[serde(rename = "maxVUs")]
+        max_vus: u64,
+    }
+    let mut found = None;
+    let mut object: Option<String> = None;
+    for line in log.lines() {
+        if line == "{" {
+            object = Some(line.to_owned());
+        } else if line.starts_with("  ") {
+            object.iter_mut().for_each(|object| object.push_str(line));
+        } else if line.starts_with('}')
+            && let Some(mut text) = object.take()
+        {
+            text.push('}');
+            if let Ok(Requirements { max_vus, .. }) = serde_json::from_str(&text) {
+                found = Some(max_vus);
+            }
+        }
+    }
+    found
 }
 
 fn error_of(line: &str) -> Option<String> {
@@ -111,10 +144,50 @@ mod tests {
         }
     }
 
+    const REQUIREMENTS: &str = "{\n  \"vus\": 2,\n  \"scenarios\": {\n    \"default\": {\n      \"maxVUs\": 7\n    }\n  },\n  \"totalDuration\": \"45s\",\n  \"maxVUs\": 2\n}";
+
+    #[test]
+    fn finds_what_the_script_requires() {
+        let recorded = include_str!(
+            "../../tests/data/recorded/operator/t1/logs/too-many-runners-initializer-5hhbr.k6.log"
+        );
+        let recorded: Vec<&str> = recorded
+            .lines()
+            .filter_map(|line| Some(line.split_once(' ')?.1))
+            .collect();
+        let own = "{\n  \"totalDuration\": \"1s\",\n  \"maxVUs\": 1\n}\n";
+        let warning = "time=\"2026-11-25T08:10:28Z\" level=warning msg=\"maxVUs\"\n";
+        for (log, expected) in [
+            (recorded.join("\n"), Some(2)),
+            (recorded.join("\n") + "\n", Some(2)),
+            (REQUIREMENTS.to_owned(), Some(2)),
+            (
+                REQUIREMENTS.replace("  \"vus\"", &format!("{warning}  \"vus\"")),
+                Some(2),
+            ),
+            (format!("{REQUIREMENTS}{warning}"), Some(2)),
+            (format!("{own}{REQUIREMENTS}"), Some(2)),
+            (format!("{warning}{{\n{REQUIREMENTS}"), Some(2)),
+            // Not yet whole, or no object of k6's.
+            (REQUIREMENTS.trim_end_matches('}').to_owned(), None),
+            (
+                format!("{{\"totalDuration\":\"1s\",\"maxVUs\":1}}\n{warning}"),
+                None,
+            ),
+            ("{\n  \"maxVUs\": 1\n}\n".to_owned(), None),
+            (own.replace('1', "-1"), None),
+            (own.replace("1\n", "1.5\n"), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(max_vus(&log), expected, "{log}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
-        fn never_panics(log in "(level=error msg=)?[\"\\\\a-zu0-9\n ]{0,80}") {
+        fn never_panics(log in "(level=error msg=)?[\"\\\\a-zu0-9\n {}]{0,80}") {
             last_error(&log);
+            max_vus(&log);
         }
     }
 }

@@ -31,6 +31,7 @@ use self::identity::Identity;
 use self::plan::{Sight, StepPlan, Todo, plan};
 use self::recorder::recorder;
 pub use self::report::{Details, Failure, Outcome, Report};
+use self::verdict::Clue;
 use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun};
 use crate::store::model::{
     BadStep, CycleError, CycleRecord, Step, StepUpdate, Stream, StreamKey, StreamPosition,
@@ -578,18 +579,37 @@ async fn capture_logs(
     captured
 }
 
-/// Takes the message of a step that went wrong from the log of the container that is to blame, if it has one.
+/// Explains better what went wrong with a step, if a log says more than could be seen.
 async fn explain(
     store: &Store,
     plan: &mut StepPlan,
     streams: &HashMap<StreamKey, Stream>,
 ) -> Result<(), StoreError> {
-    let Some(stream) = plan.culprit.as_ref().and_then(|key| streams.get(key)) else {
+    let Some(clue) = &plan.clue else {
+        return Ok(());
+    };
+    let (Clue::LastError(key) | Clue::Requirements(key)) = clue;
+    let Some(stream) = streams.get(key) else {
         return Ok(());
     };
     let tail = store.log_tail(stream.id, TAIL_CHUNKS).await?;
-    if let Some(message) = k6_log::last_error(&tail) {
-        plan.record.message = Some(message);
+    match clue {
+        Clue::LastError(_) => {
+            if let Some(message) = k6_log::last_error(&tail) {
+                plan.record.message = Some(message);
+            }
+        }
+        Clue::Requirements(_) => {
+            let explained = k6_log::max_vus(&tail)
+                .and_then(|max_vus| verdict::too_many_runners(plan.record.parallelism, max_vus));
+            // What is in a log so far may not be its last word; a step with open logs is looked at again.
+            if let Some((reason, message)) = explained
+                && store.with_open_logs(&[plan.step.id]).await?.is_empty()
+            {
+                plan.record.reason = Some(reason);
+                plan.record.message = Some(message);
+            }
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::verdict::{self, Evidence, Observed, ObservedState, Verdict};
+use super::verdict::{self, Clue, Evidence, Observed, ObservedState, Verdict};
 use crate::cluster::{
     Container, ContainerKind, ContainerState, Job, Malformed, Pod, Stage, Terminated, TestRun,
 };
@@ -63,8 +63,8 @@ pub struct StepPlan {
     pub step: Step,
     /// What it is to say.
     pub record: StepRecord,
-    /// The container whose log explains the status better than the record's message.
-    pub culprit: Option<StreamKey>,
+    /// The log that may explain the status better than the record's message.
+    pub clue: Option<Clue>,
     /// What is wrong with the step.
     pub errors: Vec<String>,
     /// Its container lives.
@@ -263,7 +263,7 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
     // A pod that can't be read may be the very runner whose end is not known.
     let verdict =
         verdict.filter(|verdict| bad_pods.is_empty() || verdict.status != Status::Finished);
-    let culprit = verdict.as_ref().and_then(|verdict| verdict.culprit.clone());
+    let clue = verdict.as_ref().and_then(|verdict| verdict.clue.clone());
     let mut record = record(&step, test_run, verdict, &streams, sight.now);
     if record.cluster.is_none() && (test_run.is_some() || !pods.is_empty()) {
         record.cluster = sight.cluster.map(str::to_owned);
@@ -271,7 +271,7 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
     StepPlan {
         record,
         step,
-        culprit,
+        clue,
         errors,
         streams,
     }
@@ -304,7 +304,7 @@ fn waiting_step(step: Step, until: Timestamp) -> StepPlan {
     StepPlan {
         record: step.record.clone(),
         step,
-        culprit: None,
+        clue: None,
         errors: vec![error],
         streams: Vec::new(),
     }
@@ -346,7 +346,7 @@ fn missing(
             "no TestRun {namespace}/{name} has appeared within {:#}",
             sight.missing_after
         )),
-        culprit: None,
+        clue: None,
     });
     (verdict, Some(error))
 }

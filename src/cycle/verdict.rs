@@ -77,8 +77,17 @@ pub struct Verdict {
     pub reason: Option<String>,
     /// A sentence; `None` while all is well.
     pub message: Option<String>,
-    /// The container that is to blame: the last error in its log says it better than `message`.
-    pub culprit: Option<StreamKey>,
+    /// Where to look for a better explanation.
+    pub clue: Option<Clue>,
+}
+
+/// A log that may say better what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clue {
+    /// Of the container that is to blame: its last error.
+    LastError(StreamKey),
+    /// Of an initializer that succeeded: what the script requires, and so whether there were to be too many runners.
+    Requirements(StreamKey),
 }
 
 /// Something that is wrong with a container.
@@ -196,7 +205,7 @@ pub fn verdict(evidence: &Evidence, now: Timestamp) -> Verdict {
             message: Some(format!(
                 "k6-operator reports the stage `{word}`, which this k6sync does not know; upgrade k6sync"
             )),
-            culprit: None,
+            clue: None,
         },
     }
 }
@@ -226,7 +235,7 @@ pub fn vanished(evidence: &Evidence, namespace: &str, name: &str) -> Verdict {
         message: Some(format!(
             "the TestRun {namespace}/{name} was deleted before its end was seen"
         )),
-        culprit: None,
+        clue: None,
     }
 }
 
@@ -278,7 +287,7 @@ fn finished(evidence: &Evidence) -> Verdict {
         message: Some(format!(
             "the test ended, but how is known of {passed} of its {expected} runners only: the other pods were gone before k6sync saw their end"
         )),
-        culprit: None,
+        clue: None,
     }
 }
 
@@ -294,15 +303,53 @@ fn refused(evidence: &Evidence, now: Timestamp) -> Verdict {
         .find_map(trouble_of_end);
     match initializer.or_else(|| worst(troubles(evidence, now))) {
         Some(trouble) => trouble.into_verdict(Status::Errored),
-        None => Verdict {
-            status: Status::Errored,
-            reason: Some("InvalidTestRun".to_owned()),
-            message: Some(
-                "k6-operator could not run the TestRun: its spec (such as spec.arguments) is invalid; see k6-operator's own log".to_owned(),
-            ),
-            culprit: None,
-        },
+        None => invalid(evidence),
     }
+}
+
+/// Nothing that can be seen went wrong: only k6-operator's own log says why it refused, or what the script requires (FACT 29).
+fn invalid(evidence: &Evidence) -> Verdict {
+    let initialized = evidence.containers.iter().find(|container| {
+        let has_passed = matches!(
+            container.state,
+            ObservedState::Terminated {
+                exit_code: Some(0),
+                ..
+            }
+        );
+        container.role == Role::Initializer && has_passed
+    });
+    let message = match initialized {
+        Some(_) => format!(
+            "k6-operator did not start the TestRun although its initializer succeeded, such as when spec.parallelism ({}) is above the script's maxVUs; see k6-operator's own log",
+            evidence.parallelism.unwrap_or(1)
+        ),
+        None => "k6-operator could not run the TestRun: its spec (such as spec.arguments) is invalid; see k6-operator's own log".to_owned(),
+    };
+    Verdict {
+        status: Status::Errored,
+        reason: Some("InvalidTestRun".to_owned()),
+        message: Some(message),
+        // With runners there were not too many of them.
+        clue: initialized
+            .filter(|_| runners(evidence).is_empty())
+            .map(|initializer| Clue::Requirements(initializer.key.clone())),
+    }
+}
+
+/// Why k6-operator refuses a TestRun with so many runners for a script with so many VUs, as reason and message; `None`: it
+/// does not.
+pub fn too_many_runners(parallelism: Option<i64>, max_vus: u64) -> Option<(String, String)> {
+    let parallelism = parallelism.unwrap_or(1);
+    let is_too_many = u64::try_from(parallelism).is_ok_and(|runners| runners > max_vus);
+    is_too_many.then(|| {
+        (
+            "TooManyRunners".to_owned(),
+            format!(
+                "spec.parallelism is {parallelism}, but the script's maxVUs is {max_vus}, and each runner needs a VU: lower spec.parallelism, or give the script more VUs"
+            ),
+        )
+    })
 }
 
 fn cloud_aborted() -> Verdict {
@@ -310,7 +357,7 @@ fn cloud_aborted() -> Verdict {
         status: Status::Aborted,
         reason: Some("CloudTestRunAborted".to_owned()),
         message: Some("the cloud test run was aborted".to_owned()),
-        culprit: None,
+        clue: None,
     }
 }
 
@@ -456,7 +503,7 @@ impl Trouble {
             status,
             reason: Some(self.reason),
             message: Some(self.message),
-            culprit: self.culprit,
+            clue: self.culprit.map(Clue::LastError),
         }
     }
 }
@@ -468,7 +515,7 @@ impl Verdict {
             status,
             reason: None,
             message: None,
-            culprit: None,
+            clue: None,
         }
     }
 }

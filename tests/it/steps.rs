@@ -26,6 +26,8 @@ on_both_databases!(
     several_namespaces_can_be_named,
     all_namespaces_are_synced_if_asked_for,
     a_stuck_pod_is_the_reason,
+    more_runners_than_vus_are_the_reason,
+    what_only_k6_operator_knows_is_not_guessed,
     logs_of_all_containers_are_kept_but_only_k6_decides,
     pods_that_no_job_of_the_test_run_controls_are_left_alone,
     runs_whose_names_look_like_each_others_jobs_are_told_apart,
@@ -660,6 +662,66 @@ async fn a_stuck_pod_is_the_reason(database: Database) {
         database.statuses().await,
         ["full initializing Unschedulable", "image initializing -"]
     );
+}
+
+/// A TestRun that k6-operator refused after its initializer had succeeded; returns the initializer's pod.
+async fn refused(cluster: &Cluster, name: &str, parallelism: i64) -> String {
+    cluster.test_run(name, parallelism, "error").await;
+    cluster
+        .pod(name, "initializer", State::Terminated(0, "Completed"))
+        .await
+}
+
+fn requirements() -> Vec<u8> {
+    let log = "tests/data/recorded/operator/t1/logs/too-many-runners-initializer-5hhbr.k6.log";
+    std::fs::read(log).unwrap()
+}
+
+async fn messages(database: &Database) -> Vec<String> {
+    database
+        .texts("SELECT coalesce(message, '-') FROM test_run_steps ORDER BY k6_test_name")
+        .await
+}
+
+async fn more_runners_than_vus_are_the_reason(database: Database) {
+    let cluster = Cluster::start().await;
+    let pod = refused(&cluster, "too-many-runners", 4).await;
+    cluster.log(&pod, "k6").load_timestamped(&requirements());
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.statuses().await,
+        ["too-many-runners errored TooManyRunners"]
+    );
+    assert_eq!(
+        messages(&database).await,
+        [
+            "spec.parallelism is 4, but the script's maxVUs is 2, and each runner needs a VU: lower spec.parallelism, or give the script more VUs"
+        ]
+    );
+    let later = sync(&cluster, &database).await;
+    assert_eq!((&later["total"], &later["updated"]), (&0.into(), &0.into()));
+}
+
+async fn what_only_k6_operator_knows_is_not_guessed(database: Database) {
+    let cluster = Cluster::start().await;
+    let enough = refused(&cluster, "enough", 2).await;
+    cluster.log(&enough, "k6").load_timestamped(&requirements());
+    let cut = refused(&cluster, "log-cut", 4).await;
+    let whole = requirements();
+    cluster
+        .log(&cut, "k6")
+        .load_timestamped(&whole[..whole.len() - 60]);
+    refused(&cluster, "log-gone", 4).await;
+    cluster.test_run("no-initializer", 4, "error").await;
+    sync(&cluster, &database).await;
+    assert_eq!(
+        database.statuses().await,
+        ["enough", "log-cut", "log-gone", "no-initializer"]
+            .map(|name| format!("{name} errored InvalidTestRun"))
+    );
+    let messages = messages(&database).await;
+    assert!(messages[2].contains("spec.parallelism (4)"), "{messages:?}");
+    assert!(messages[3].contains("spec.arguments"), "{messages:?}");
 }
 
 async fn logs_of_all_containers_are_kept_but_only_k6_decides(database: Database) {

@@ -355,7 +355,7 @@ fn a_step_is_pinned_to_the_test_run_of_its_name() {
         }
     );
     assert_errors(&plan, &[]);
-    assert_eq!(plan.culprit, None);
+    assert_eq!(plan.clue, None);
 }
 
 #[test]
@@ -1047,7 +1047,7 @@ fn the_explanation_of_a_final_status_may_improve() {
     assert_eq!(status(&plan), "errored ScriptException");
     let message = plan.record.message.unwrap();
     assert!(message.contains("threw an exception"), "{message}");
-    assert_eq!(plan.culprit.unwrap().pod_uid, "a");
+    assert!(matches!(plan.clue, Some(Clue::LastError(key)) if key.pod_uid == "a"));
 }
 
 #[test]

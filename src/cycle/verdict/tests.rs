@@ -112,8 +112,9 @@ fn every_exit_code_of_k6_has_its_word() {
     ] {
         let evidence = evidence("finished", vec![ended(code)]);
         assert_verdict(&evidence, status, Some(reason));
-        let culprit = verdict(&evidence, now()).culprit;
-        assert_eq!(culprit, Some(evidence.containers[0].key.clone()));
+        let clue = verdict(&evidence, now()).clue;
+        let key = evidence.containers[0].key.clone();
+        assert_eq!(clue, Some(Clue::LastError(key)));
     }
     assert_verdict(
         &evidence("finished", vec![ended_for(0, "Completed")]),
