@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod cycle;
 pub mod election;
+pub mod harmless;
 pub mod retry;
 pub mod schedule;
 pub mod server;

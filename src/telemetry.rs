@@ -1,5 +1,6 @@
 //! Setting up tracing, and the metrics registry: the log goes to standard error, so that standard output is the report's alone.
 
+mod log;
 mod metrics;
 
 use std::io::IsTerminal;
@@ -23,11 +24,16 @@ pub fn start(format: LogFormat, filter: Option<&str>) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(std::io::stderr().is_terminal())
+        .fmt_fields(log::text_fields());
     match format {
         LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Json => builder.event_format(log::JsonLines).init(),
     }
+    // What a panic says may be foreign too.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("a bug in k6sync: {panic}")
+    }));
     if let Some(problem) = problem {
         tracing::warn!("RUST_LOG can't be read: {problem}; using {DEFAULT_FILTER}");
     }

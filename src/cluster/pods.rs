@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::harmless;
+
 use super::list::{Item, Listed, Metadata, OwnerReference, Resource};
 use super::{Cluster, ClusterError, Namespaces};
 
@@ -29,7 +31,7 @@ pub struct Pod {
     pub ended: bool,
     /// `metadata.deletionTimestamp` is set: it may be gone at any moment.
     pub deleting: bool,
-    /// `status.reason`, such as `Evicted`.
+    /// `status.reason`, such as `Evicted`. Reasons and messages are [`harmless::line`]s.
     pub reason: Option<String>,
     /// `status.message`
     pub message: Option<String>,
@@ -315,7 +317,7 @@ fn pod(raw: Raw) -> Result<Option<Pod>, String> {
                 && condition.status == "False"
                 && condition.reason.as_deref() == Some("Unschedulable")
         })
-        .map(|condition| condition.message.unwrap_or_default());
+        .map(|condition| harmless::line(condition.message.unwrap_or_default()));
     let main = status.container_statuses.unwrap_or_default();
     let alone = main.len() == 1;
     let kind = |container: &RawContainer| match alone
@@ -346,8 +348,8 @@ fn pod(raw: Raw) -> Result<Option<Pod>, String> {
         job,
         deleting: metadata.deletion_timestamp.is_some(),
         ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
-        reason: status.reason,
-        message: status.message,
+        reason: status.reason.map(harmless::line),
+        message: status.message.map(harmless::line),
         unschedulable,
     }))
 }
@@ -366,7 +368,10 @@ fn container(raw: RawContainer, kind: ContainerKind, spec: &RawSpec) -> Containe
         },
         RawState { waiting, .. } => {
             let RawWaiting { reason, message } = waiting.unwrap_or_default();
-            ContainerState::Waiting { reason, message }
+            ContainerState::Waiting {
+                reason: reason.map(harmless::line),
+                message: message.map(harmless::line),
+            }
         }
     };
     Container {
@@ -383,8 +388,8 @@ impl From<RawTerminated> for Terminated {
     fn from(raw: RawTerminated) -> Self {
         Self {
             exit_code: raw.exit_code,
-            reason: raw.reason,
-            message: raw.message,
+            reason: raw.reason.map(harmless::line),
+            message: raw.message.map(harmless::line),
             started_at: raw.started_at,
             finished_at: raw.finished_at,
         }

@@ -10,6 +10,7 @@ use crate::cli::{Job, JobAction, OutputFormat};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::control::{Action, Control};
+use crate::harmless;
 use crate::store::StoreError;
 use crate::store::model::CycleRecord;
 
@@ -32,7 +33,7 @@ pub(super) async fn run(args: &Job) -> anyhow::Result<()> {
             let status = Status::gather(&config, &cluster).await?;
             return match args.output {
                 OutputFormat::Text => super::print(&status.text()),
-                OutputFormat::Json => super::print(&status.json().to_string()),
+                OutputFormat::Json => super::print_json(&status.json()),
             };
         }
         JobAction::Start { interval } => Action::Start(interval),
@@ -42,7 +43,7 @@ pub(super) async fn run(args: &Job) -> anyhow::Result<()> {
     let control = super::control_map(&config, &cluster).apply(action).await?;
     match args.output {
         OutputFormat::Text => super::print(&action.result(&control)),
-        OutputFormat::Json => super::print(&control_json(&control).to_string()),
+        OutputFormat::Json => super::print_json(&control_json(&control)),
     }
 }
 
@@ -100,6 +101,8 @@ impl Status {
             }
             Err(problem) => lines.push(format!("cycles     not known: {problem}")),
         }
+        // Who holds the lease, what went wrong: others wrote that.
+        let lines: Vec<String> = lines.iter().map(harmless::line).collect();
         lines.join("\n")
     }
 

@@ -18,6 +18,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::control::ControlMap;
 use crate::cycle::{Holding, Settings};
 use crate::server::tls::TlsError;
+use crate::harmless;
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -141,6 +142,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         true => EXIT_WRONG,
         false => EXIT_FAILED,
     }
+}
+
+/// A value as JSON on standard output, harmless to terminals.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&harmless::json(&serde_json::to_string(value)?))
 }
 
 /// One line, or several, on standard output.

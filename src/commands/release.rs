@@ -4,6 +4,7 @@ use anyhow::bail;
 
 use crate::cli::Release;
 use crate::cluster::{Cluster, Namespaces, TestRun};
+use crate::harmless;
 
 pub(super) async fn run(args: &Release) -> anyhow::Result<()> {
     let config = super::load(&args.common)?;
@@ -37,7 +38,7 @@ pub(super) async fn run(args: &Release) -> anyhow::Result<()> {
     } in held
     {
         match cluster.release(namespace, name, Some(uid)).await {
-            Ok(()) => super::print(&format!("released {namespace}/{name}"))?,
+            Ok(()) => super::print(&harmless::line(format_args!("released {namespace}/{name}")))?,
             Err(error) => {
                 failed += 1;
                 tracing::error!(%error, "cannot release the TestRun {namespace}/{name}");

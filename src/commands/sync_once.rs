@@ -56,6 +56,6 @@ async fn is_enabled(config: &Config, cluster: &Cluster) -> anyhow::Result<bool> 
 fn print(report: &Report, format: OutputFormat) -> anyhow::Result<()> {
     match format {
         OutputFormat::Text => super::print(&report.to_string()),
-        OutputFormat::Json => super::print(&serde_json::to_string(report)?),
+        OutputFormat::Json => super::print_json(report),
     }
 }

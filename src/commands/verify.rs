@@ -34,7 +34,7 @@ pub(super) async fn run(args: &Verify) -> anyhow::Result<()> {
     };
     match args.output {
         OutputFormat::Text => super::print(&verification.to_string())?,
-        OutputFormat::Json => super::print(&serde_json::to_string(&verification)?)?,
+        OutputFormat::Json => super::print_json(&verification)?,
     }
     if verification.outcome == Verdict::Differs {
         bail!("the record is not what the logs say");

@@ -6,6 +6,8 @@
 
 use serde::Deserialize;
 
+use crate::harmless;
+
 /// Longer messages are cut: it is a summary, the log itself is in the database.
 const MESSAGE_CHARS: usize = 1_000;
 
@@ -55,7 +57,8 @@ fn error_of(line: &str) -> Option<String> {
     if words.is_empty() {
         return None;
     }
-    Some(words.join(" ").chars().take(MESSAGE_CHARS).collect())
+    let message = harmless::escaped(&words.join(" "));
+    Some(message.chars().take(MESSAGE_CHARS).collect())
 }
 
 fn is_error(level: &str) -> bool {
@@ -133,6 +136,10 @@ mod tests {
             (
                 r#"{"level":"error","msg":"in JSON","time":"2026-11-23T04:39:41Z"}"#,
                 Some("in JSON"),
+            ),
+            (
+                r#"level=error msg="\x1b[2Jgone\r\u202e""#,
+                Some("\\u{1b}[2Jgone \\u{202e}"),
             ),
             (r#"level=warning msg="no error""#, None),
             (r#"level=error msg="cut off"#, None),

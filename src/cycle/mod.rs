@@ -33,6 +33,7 @@ use self::recorder::recorder;
 pub use self::report::{Details, Failure, Outcome, Report};
 use self::verdict::Clue;
 use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun};
+use crate::harmless;
 use crate::store::model::{
     BadStep, CycleError, CycleRecord, Step, StepUpdate, Stream, StreamKey, StreamPosition,
 };
@@ -401,6 +402,24 @@ fn step_failures(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Vec<Failur
     failures
 }
 
+/// What went wrong, in words that do no harm wherever they are shown.
+fn harmless(failure: Failure) -> Failure {
+    let Failure {
+        step,
+        k6_test_name,
+        namespace,
+        error,
+        step_id,
+    } = failure;
+    Failure {
+        step: harmless::line(step),
+        k6_test_name: harmless::line(k6_test_name),
+        namespace: harmless::line(namespace),
+        error: harmless::line(error),
+        step_id,
+    }
+}
+
 /// The cycle's report; its failures are told in the log too.
 fn report(
     settings: &Settings,
@@ -410,6 +429,7 @@ fn report(
     updated: usize,
     failures: Vec<Failure>,
 ) -> Report {
+    let failures: Vec<Failure> = failures.into_iter().map(harmless).collect();
     for failure in &failures {
         tracing::warn!(
             step = failure.step,
@@ -681,7 +701,7 @@ fn changes(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Vec<String> {
             }
         }
     }
-    changes
+    changes.iter().map(harmless::line).collect()
 }
 
 fn record(outcome: &Result<Report, RunError>, settings: &Settings, begun: &Begun) -> CycleRecord {
@@ -714,7 +734,7 @@ fn record(outcome: &Result<Report, RunError>, settings: &Settings, begun: &Begun
                 step_id: None,
                 step_name: None,
                 k6_test_name: None,
-                error: error.to_string(),
+                error: harmless::line(error),
             }],
             ..blank
         },

@@ -8,6 +8,7 @@ use super::verdict::{self, Clue, Evidence, Observed, ObservedState, Verdict};
 use crate::cluster::{
     Container, ContainerKind, ContainerState, Job, Malformed, Pod, Stage, Terminated, TestRun,
 };
+use crate::harmless;
 use crate::store::model::{
     GapCause, Role, Status, Step, StepRecord, Stream, StreamFacts, StreamKey, StreamState,
 };
@@ -363,15 +364,15 @@ fn record(
     if let Some(test_run) = test_run {
         record.k6_uid = Some(test_run.uid.clone());
         record.parallelism = test_run.parallelism.or(record.parallelism);
-        record.stage = Some(test_run.stage.as_str().to_owned());
+        record.stage = Some(harmless::line(test_run.stage.as_str()));
     }
     let was_final = record.status.is_final();
     if let Some(verdict) = verdict
         && (!was_final || record.status == verdict.status)
     {
         record.status = verdict.status;
-        record.reason = verdict.reason;
-        record.message = verdict.message;
+        record.reason = verdict.reason.map(harmless::line);
+        record.message = verdict.message.map(harmless::line);
     }
     let (started_at, finished_at) = span(streams);
     record.started_at = started_at.or(record.started_at);

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::cluster::{Cluster, ClusterError, LogOptions, Namespaces, Pod};
 use crate::cycle::audit::{Audited, audit};
 use crate::cycle::compare::Counts;
+use crate::harmless;
 use crate::store::model::{Gap, Recorded, StreamState};
 use crate::store::{Store, StoreError};
 
@@ -201,13 +202,13 @@ fn verified(recorded: &Recorded, outcome: Result<(Counts, Vec<Gap>), VerifyError
     let facts = &recorded.stream.facts;
     let (counts, error) = match outcome {
         Ok((counts, _)) => (counts, None),
-        Err(error) => (Counts::default(), Some(error.to_string())),
+        Err(error) => (Counts::default(), Some(harmless::line(error))),
     };
     Verified {
         run: recorded.run,
-        step: recorded.step.clone(),
-        pod: facts.pod_name.clone(),
-        container: facts.key.container.clone(),
+        step: harmless::line(&recorded.step),
+        pod: harmless::line(&facts.pod_name),
+        container: harmless::line(&facts.key.container),
         restart_count: facts.key.restart_count,
         verdict: match error {
             Some(_) => Verdict::Error,

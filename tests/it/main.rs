@@ -24,6 +24,7 @@ mod clusters;
 mod control;
 mod faults;
 mod fuzz;
+mod harmless;
 mod hold;
 mod http_door;
 mod job_api;
