@@ -30,7 +30,7 @@ use self::model::{
     Step, StepSummary, StepUpdate, Stream, StreamAppend, StreamFacts, StreamPosition,
 };
 use self::sql::{InsertChunks, Placed, Sql};
-pub use self::text::sql_text;
+pub use self::text::{sql_text, with_runs_joined};
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
 use crate::retry::{Policy, Retry, retry};
 

@@ -391,7 +391,7 @@ pub struct Append {
     pub gaps: Vec<Gap>,
     /// New lines.
     pub chunk: Option<Chunk>,
-    /// Bytes that were replaced by U+FFFD in the chunk.
+    /// Runs of bytes that were replaced by U+FFFD in the chunk.
     pub replaced: i64,
     /// The cursor after the chunk (time, lines seen from it on, stepped).
     pub cursor: Option<(i64, i64, bool)>,

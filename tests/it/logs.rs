@@ -73,15 +73,16 @@ async fn odd_bytes_become_text(database: Database) {
     log.write_line(BASE, b"nul\0byte \xff\xfe bad utf8");
     log.write_line(BASE + 1, "caf\u{e9} \u{2713}".as_bytes());
     log.write_line(BASE + 2, b"");
+    log.write_line(BASE + 2, &[0xff; 1 << 20]);
     log.write_unterminated(BASE + 3, b"no newline at end");
     end(&cluster, &pod).await;
     sync(&cluster, &database).await;
     assert_eq!(
         database.log(&pod, "k6", 0).await,
-        "nul\u{fffd}byte \u{fffd}\u{fffd} bad utf8\ncaf\u{e9} \u{2713}\n\nno newline at end"
+        "nul\u{fffd}byte \u{fffd} bad utf8\ncaf\u{e9} \u{2713}\n\n\u{fffd}\nno newline at end"
     );
     let counts = "SELECT CAST(lines AS TEXT) || ' ' || CAST(replaced AS TEXT) FROM log_streams";
-    assert_eq!(database.texts(counts).await, ["4 3"]);
+    assert_eq!(database.texts(counts).await, ["5 3"]);
     assert_eq!(database.statuses().await, ["shop passed -"]);
 }
 

@@ -153,12 +153,23 @@ impl Gap {
     }
 }
 
-/// As SQL text can hold it: one U+FFFD for each NUL and for each byte of a broken sequence, as the README says.
+/// As SQL text can hold it: one U+FFFD for each run of NUL and of bytes of broken sequences, as the README says.
 fn as_stored(line: &[u8]) -> String {
     let mut text = String::new();
+    let mut put = |char: char| {
+        if char != '\u{fffd}' || !text.ends_with(char) {
+            text.push(char);
+        }
+    };
     for chunk in line.utf8_chunks() {
-        text.push_str(&chunk.valid().replace('\0', "\u{fffd}"));
-        text.extend(std::iter::repeat_n('\u{fffd}', chunk.invalid().len()));
+        chunk
+            .valid()
+            .replace('\0', "\u{fffd}")
+            .chars()
+            .for_each(&mut put);
+        if !chunk.invalid().is_empty() {
+            put('\u{fffd}');
+        }
     }
     text
 }
