@@ -15,6 +15,7 @@ pub mod retry;
 pub mod schedule;
 pub mod server;
 pub mod store;
+pub mod supervisor;
 pub mod telemetry;
 pub mod verify;
 mod yaml;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cli::Loop;
@@ -26,6 +26,7 @@ use crate::server::pulse::Pulse;
 use crate::server::tls::Tls;
 use crate::server::{self, Exhibits};
 use crate::store::Store;
+use crate::supervisor::Supervisor;
 use crate::telemetry::{CycleOutcome, Metrics};
 
 /// Logs that have long been quiet may wait for another cycle where cycles follow each other so fast, seconds: none then waits
@@ -54,9 +55,10 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
     let store = Arc::new(super::open_store(&config, args.no_migrate, false).await?);
 
     let control_map = super::control_map(&config, &cluster);
-    let control = watch_control(&control_map, &config).await;
-    let (leadership, stop_election, election) =
-        take_part(&config, &cluster, control_map.namespace());
+    let mut tasks = Supervisor::default();
+    let (control, control_watch) = watch_control(&control_map, &config, &mut tasks).await;
+    let (leadership, stop_election) =
+        take_part(&config, &cluster, control_map.namespace(), &mut tasks);
     let metrics = Metrics::new(cluster.traffic());
     let pulse = Arc::new(Pulse::default());
     let exhibits = Exhibits {
@@ -65,7 +67,15 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
         leadership: leadership.clone(),
         store: Arc::clone(&store),
     };
-    let (stop_server, server) = serve(listener, tls, exhibits, &config, &cluster, control_map);
+    let stop_server = serve(
+        listener,
+        tls,
+        exhibits,
+        &config,
+        &cluster,
+        control_map,
+        &mut tasks,
+    );
 
     let mut sync_loop = SyncLoop {
         settings: super::settings(&config, &cluster, "loop", false),
@@ -76,14 +86,18 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
         control,
         leadership,
     };
-    if let Some(running) = sync_loop.run(&mut signals).await {
+    let mut outcome = tokio::select! {
+        running = sync_loop.run(&mut signals) => Ok(running),
+        ended = tasks.unexpected_end() => Err(ended),
+    };
+    if let Ok(Some(running)) = &mut outcome {
         finish(running, config.shutdown_grace, &mut signals).await;
     }
+    control_watch.abort();
     drop((stop_election, stop_server));
     let farewell = async {
-        // The lease first: another instance waits for it. How the tasks ended makes no difference.
-        let _ = election.await;
-        let _ = server.await;
+        // The lease among them: another instance waits for it.
+        tasks.all_ended().await;
         store.close().await;
     };
     tokio::select! {
@@ -94,12 +108,17 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
         }
         signal = signals.next() => exit_at_once(signal),
     }
+    outcome?;
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Keeps up with the control ConfigMap; what it says now is known before the first cycle, if it can be read.
-async fn watch_control(map: &ControlMap, config: &Config) -> watch::Receiver<Control> {
+async fn watch_control(
+    map: &ControlMap,
+    config: &Config,
+    tasks: &mut Supervisor,
+) -> (watch::Receiver<Control>, AbortHandle) {
     let now = match map
         .until(Instant::now() + config.request_timeout)
         .read()
@@ -113,8 +132,10 @@ async fn watch_control(map: &ControlMap, config: &Config) -> watch::Receiver<Con
     };
     let (sender, receiver) = watch::channel(now);
     let map = map.clone();
-    tokio::spawn(async move { map.watch(sender).await });
-    receiver
+    let watch = tasks.spawn("the watch of the control ConfigMap", async move {
+        map.watch(sender).await;
+    });
+    (receiver, watch)
 }
 
 /// Takes part in the election, if there is one; else we are the leader.
@@ -122,11 +143,8 @@ fn take_part(
     config: &Config,
     cluster: &Cluster,
     namespace: &str,
-) -> (
-    watch::Receiver<Leadership>,
-    oneshot::Sender<()>,
-    JoinHandle<()>,
-) {
+    tasks: &mut Supervisor,
+) -> (watch::Receiver<Leadership>, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel();
     let Some(lease) = &config.lease else {
         let (sender, mut receiver) = watch::channel(Leadership::Leader);
@@ -135,11 +153,13 @@ fn take_part(
             let _ = stopped.await;
             drop(sender);
         };
-        return (receiver, stop, tokio::spawn(idle));
+        tasks.spawn("the leadership", idle);
+        return (receiver, stop);
     };
     let (sender, receiver) = watch::channel(Leadership::Standby { holder: None });
     let election = Election::new(cluster.clone(), namespace, lease, &config.instance);
-    (receiver, stop, tokio::spawn(election.run(sender, stopped)))
+    tasks.spawn("the election", election.run(sender, stopped));
+    (receiver, stop)
 }
 
 /// The certificate, if there is to be TLS.
@@ -157,7 +177,8 @@ fn serve(
     config: &Config,
     cluster: &Cluster,
     control: ControlMap,
-) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    tasks: &mut Supervisor,
+) -> oneshot::Sender<()> {
     let authorizer = Authorizer::new(
         cluster.clone(),
         control.namespace(),
@@ -167,7 +188,7 @@ fn serve(
     );
     let job_api = JobApi::new(control, authorizer);
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(async move {
+    tasks.spawn("the HTTP server", async move {
         let stopped = async {
             // Sent or dropped, it means the same.
             let _ = stopped.await;
@@ -176,7 +197,7 @@ fn serve(
             tracing::error!(%error, "the HTTP server ended");
         }
     });
-    (stop, server)
+    stop
 }
 
 struct SyncLoop {
@@ -355,13 +376,13 @@ async fn released(releasing: &mut Option<JoinHandle<()>>) {
 }
 
 /// Lets the last cycle finish what is in flight, for so long as there is time.
-async fn finish(mut running: Cycle, grace: Duration, signals: &mut Signals) {
+async fn finish(running: &mut Cycle, grace: Duration, signals: &mut Signals) {
     tracing::info!(
         ?grace,
         "waiting for the running cycle; a second signal ends it at once"
     );
     tokio::select! {
-        _ = &mut running => {}
+        _ = &mut *running => {}
         () = sleep(grace) => {
             // Whatever it was storing is undone; the next sync reads it again.
             tracing::warn!("the running cycle did not end in time and is cut off");
