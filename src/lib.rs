@@ -11,6 +11,7 @@ pub mod control;
 pub mod cycle;
 pub mod election;
 pub mod harmless;
+pub mod isolate;
 pub mod retry;
 pub mod schedule;
 pub mod server;

@@ -13,6 +13,7 @@ use super::call::Call;
 use super::error::ClusterError;
 use super::request::Send;
 use super::{Cluster, Namespaces};
+use crate::isolate::isolated;
 
 /// Objects a page: small enough for one answer, large enough that 10,000 pods are 20 requests.
 const PAGE_SIZE: &str = "500";
@@ -61,7 +62,9 @@ impl<T> Listed<T> {
         let page: Page<'_> = serde_json::from_slice(body)?;
         let mut listed = Self::default();
         for item in page.items {
-            match decode(item).and_then(convert) {
+            // Whatever is in one object, the others are read.
+            let decoded = isolated(|| decode(item).and_then(convert));
+            match decoded.unwrap_or_else(|bug| Err(bug.to_string())) {
                 Ok(Some(item)) => listed.items.push(item),
                 Ok(None) => listed.foreign += 1,
                 Err(problem) => match malformed::<T>(item, problem) {

@@ -14,6 +14,7 @@ use super::cursor::{Cursor, Halt, Lines, Rest, Splitter};
 use super::plan::{Todo, is_quiet};
 use super::recorder::Recorder;
 use crate::cluster::{Cluster, ClusterError, LogOptions};
+use crate::isolate::{Bug, isolated_future};
 use crate::store::model::{Append, Appended, Chunk, Gap, GapCause, Step, Stream, StreamPosition};
 use crate::store::{Store, StoreError, sql_text};
 
@@ -74,6 +75,16 @@ pub enum CaptureError {
         /// The container's name.
         container: String,
     },
+    /// It panicked.
+    #[error("the log of {pod}/{container} was not read to its end: {bug}")]
+    Bug {
+        /// The pod's name.
+        pod: String,
+        /// The container's name.
+        container: String,
+        /// What happened.
+        bug: Bug,
+    },
     /// The kubelet answered with words of its own in place of a log.
     #[error("cannot read the log of {pod}/{container}: the kubelet says: {remark}")]
     Remark {
@@ -86,8 +97,31 @@ pub enum CaptureError {
     },
 }
 
-/// Does what `task` says; reads no log after `deadline`, which `cluster` keeps too. `now` is the API server's time.
+/// Does what `task` says; reads no log after `deadline`, which `cluster` keeps too. `now` is the API server's time. A panic is
+/// the log's own failure: what was stored before it is right.
 pub(super) async fn capture(
+    cluster: &Cluster,
+    store: &Store,
+    recorder: &Recorder,
+    task: Task<'_>,
+    deadline: Instant,
+    now: Timestamp,
+) -> Captured {
+    let work = bring_up_to_date(cluster, store, recorder, task, deadline, now);
+    isolated_future(work).await.unwrap_or_else(|bug| {
+        let facts = &task.stream.facts;
+        Captured {
+            error: Some(CaptureError::Bug {
+                pod: facts.pod_name.clone(),
+                container: facts.key.container.clone(),
+                bug,
+            }),
+            ..Captured::default()
+        }
+    })
+}
+
+async fn bring_up_to_date(
     cluster: &Cluster,
     store: &Store,
     recorder: &Recorder,

@@ -34,6 +34,7 @@ pub use self::report::{Details, Failure, Outcome, Report};
 use self::verdict::Clue;
 use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun};
 use crate::harmless;
+use crate::isolate::isolated;
 use crate::store::model::{
     BadStep, CycleError, CycleRecord, Step, StepUpdate, Stream, StreamKey, StreamPosition,
 };
@@ -613,25 +614,36 @@ async fn explain(
         return Ok(());
     };
     let tail = store.log_tail(stream.id, TAIL_CHUNKS).await?;
-    match clue {
-        Clue::LastError(_) => {
-            if let Some(message) = k6_log::last_error(&tail) {
-                plan.record.message = Some(message);
+    let record = &mut plan.record;
+    match isolated(|| explanation(clue, &tail, record.parallelism)) {
+        Ok(None) => {}
+        Ok(Some((None, message))) => record.message = Some(message),
+        // What is in a log so far may not be its last word; a step with open logs is looked at again.
+        Ok(Some((reason, message))) => {
+            if store.with_open_logs(&[plan.step.id]).await?.is_empty() {
+                record.reason = reason;
+                record.message = Some(message);
             }
         }
-        Clue::Requirements(_) => {
-            let explained = k6_log::max_vus(&tail)
-                .and_then(|max_vus| verdict::too_many_runners(plan.record.parallelism, max_vus));
-            // What is in a log so far may not be its last word; a step with open logs is looked at again.
-            if let Some((reason, message)) = explained
-                && store.with_open_logs(&[plan.step.id]).await?.is_empty()
-            {
-                plan.record.reason = Some(reason);
-                plan.record.message = Some(message);
-            }
-        }
+        Err(bug) => plan.errors.push(format!("its log was not understood: {bug}")),
     }
     Ok(())
+}
+
+/// What a log says better than what could be seen: a message, and a reason if that was wrong too.
+fn explanation(
+    clue: &Clue,
+    log: &str,
+    parallelism: Option<i64>,
+) -> Option<(Option<String>, String)> {
+    match clue {
+        Clue::LastError(_) => k6_log::last_error(log).map(|message| (None, message)),
+        Clue::Requirements(_) => {
+            let max_vus = k6_log::max_vus(log)?;
+            let (reason, message) = verdict::too_many_runners(parallelism, max_vus)?;
+            Some((Some(reason), message))
+        }
+    }
 }
 
 fn update(plan: &StepPlan) -> Option<StepUpdate> {

@@ -9,6 +9,7 @@ use crate::cluster::{
     Container, ContainerKind, ContainerState, Job, Malformed, Pod, Stage, Terminated, TestRun,
 };
 use crate::harmless;
+use crate::isolate::isolated;
 use crate::store::model::{
     GapCause, Role, Status, Step, StepRecord, Stream, StreamFacts, StreamKey, StreamState,
 };
@@ -104,9 +105,22 @@ pub enum Todo {
 /// Plans every step.
 pub fn plan(steps: Vec<Step>, sight: &Sight<'_>) -> Vec<StepPlan> {
     let index = Index::new(&steps, sight);
+    plan_each(steps, |step| plan_step(step, sight, &index))
+}
+
+/// A step whose plan panics stays as it is, and says so.
+fn plan_each(steps: Vec<Step>, plan: impl Fn(&Step) -> StepPlan) -> Vec<StepPlan> {
     steps
         .into_iter()
-        .map(|step| plan_step(step, sight, &index))
+        .map(|step| {
+            isolated(|| plan(&step)).unwrap_or_else(|bug| StepPlan {
+                record: step.record.clone(),
+                clue: None,
+                errors: vec![format!("the step was left as it is: {bug}")],
+                streams: Vec::new(),
+                step,
+            })
+        })
         .collect()
 }
 
@@ -215,12 +229,12 @@ impl<'a> Index<'a> {
     }
 }
 
-fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
-    let test_run = index.test_run(&step, sight.claimed);
-    if awaits_its_cluster(&step, test_run, sight, index) {
+fn plan_step(step: &Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
+    let test_run = index.test_run(step, sight.claimed);
+    if awaits_its_cluster(step, test_run, sight, index) {
         return waiting_step(step, sight.unclaimed_until);
     }
-    let pods = index.pods(&step, test_run);
+    let pods = index.pods(step, test_run);
     let known = index.streams.get(&step.id).map_or(&[][..], Vec::as_slice);
     let is_of_step =
         |bad: &&Malformed| bad.namespace == step.namespace && bad.test_run == step.k6_test_name;
@@ -244,7 +258,7 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
     let is_deleting = test_run.is_none_or(|run| run.deletion_timestamp.is_some());
     let may_rest = sight.may_rest && !is_deleting;
     let streams = plan_streams(&lives, known, &bad_pods, sight.now, may_rest);
-    let evidence = evidence(&step, test_run, &pods, &lives, known);
+    let evidence = evidence(step, test_run, &pods, &lives, known);
 
     let verdict = if let Some(bad) = bad_test_run {
         errors.push(format!(
@@ -257,7 +271,7 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
     } else if step.record.status.is_final() {
         None
     } else {
-        let (verdict, error) = missing(&step, &evidence, index, sight);
+        let (verdict, error) = missing(step, &evidence, index, sight);
         errors.extend(error);
         verdict
     };
@@ -265,13 +279,13 @@ fn plan_step(step: Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
     let verdict =
         verdict.filter(|verdict| bad_pods.is_empty() || verdict.status != Status::Finished);
     let clue = verdict.as_ref().and_then(|verdict| verdict.clue.clone());
-    let mut record = record(&step, test_run, verdict, &streams, sight.now);
+    let mut record = record(step, test_run, verdict, &streams, sight.now);
     if record.cluster.is_none() && (test_run.is_some() || !pods.is_empty()) {
         record.cluster = sight.cluster.map(str::to_owned);
     }
     StepPlan {
         record,
-        step,
+        step: step.clone(),
         clue,
         errors,
         streams,
@@ -297,14 +311,14 @@ fn awaits_its_cluster(
     sight.cluster.is_some() && is_unclaimed && sight.now < sight.unclaimed_until && !is_seen()
 }
 
-fn waiting_step(step: Step, until: Timestamp) -> StepPlan {
+fn waiting_step(step: &Step, until: Timestamp) -> StepPlan {
     let error = format!(
         "there is no TestRun {}/{} with the uid that this step had, and nobody knows in which cluster that was: the step waits for the cluster that shows it until {until:.0}, and is lost then",
         step.namespace, step.k6_test_name
     );
     StepPlan {
         record: step.record.clone(),
-        step,
+        step: step.clone(),
         clue: None,
         errors: vec![error],
         streams: Vec::new(),

@@ -720,6 +720,35 @@ fn a_container_that_ended_is_told_with_all_that_is_known_of_its_end() {
 }
 
 #[test]
+fn a_step_whose_plan_panics_stays_as_it_is_and_the_others_are_planned() {
+    let steps = vec![pinned(1, "a", "a"), pinned(2, "b", "b"), pinned(3, "c", "c")];
+    let planned = |step: &Step| StepPlan {
+        step: step.clone(),
+        record: StepRecord::default(),
+        clue: None,
+        errors: Vec::new(),
+        streams: Vec::new(),
+    };
+    let plans = plan_each(steps.clone(), |step| {
+        assert_ne!(step.id, 2, "step {} is odd", step.id);
+        planned(step)
+    });
+    assert_eq!(
+        (&plans[0], &plans[2]),
+        (&planned(&steps[0]), &planned(&steps[2]))
+    );
+    assert_eq!(
+        (&plans[1].step, &plans[1].record),
+        (&steps[1], &steps[1].record)
+    );
+    let error = &plans[1].errors[0];
+    assert!(
+        error.contains("a bug in k6sync") && error.contains("step 2 is odd"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_containers_part_follows_from_its_job() {
     for (job, kind, role) in [
         (Job::Initializer, ContainerKind::Main, Role::Initializer),
