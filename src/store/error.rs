@@ -5,7 +5,7 @@ use std::path::Path;
 use super::url::DatabaseUrl;
 
 /// An error of the store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database could not be opened.
     #[error("cannot open the database {url}: {problem}")]
@@ -39,13 +39,31 @@ pub enum StoreError {
         /// The newest that we know.
         needed: i64,
     },
+    /// It is not what was opened any more: nothing must be written until it is back.
+    #[error(
+        "the database {url} is gone: {problem}; nothing is written. Put it back and k6sync goes on, or restart k6sync to begin with what is there now"
+    )]
+    Gone {
+        /// Which.
+        url: DatabaseUrl,
+        /// What became of it.
+        problem: String,
+    },
+    /// It can't be written.
+    #[error("the database {url} can't be written: {problem}")]
+    ReadOnly {
+        /// Which.
+        url: DatabaseUrl,
+        /// Why.
+        problem: &'static str,
+    },
     /// A migration failed.
-    #[error("cannot migrate the database {url}: {source}")]
+    #[error("cannot migrate the database {url}: {problem}")]
     Migrate {
         /// Which.
         url: DatabaseUrl,
         /// Why.
-        source: sqlx::migrate::MigrateError,
+        problem: String,
     },
     /// A statement failed.
     #[error("cannot {action} in the database {url}: {problem}")]
@@ -56,10 +74,28 @@ pub enum StoreError {
         url: DatabaseUrl,
         /// Why.
         problem: String,
+        /// Whether it is the database that fails, and not what was asked of it.
+        is_general: bool,
     },
 }
 
 impl StoreError {
+    /// Whether nothing must be written until somebody has done something about it.
+    pub fn forbids_writing(&self) -> bool {
+        matches!(
+            self,
+            Self::SchemaNewer { .. } | Self::SchemaOlder { .. } | Self::Gone { .. }
+        )
+    }
+
+    /// Whether it is the database that fails, and not what was asked of it: a full disk, a server that is down.
+    pub fn is_general(&self) -> bool {
+        match self {
+            Self::Statement { is_general, .. } => *is_general,
+            _ => true,
+        }
+    }
+
     pub(super) fn open(url: &DatabaseUrl, error: &sqlx::Error) -> Self {
         Self::Open {
             url: url.clone(),
@@ -72,6 +108,7 @@ impl StoreError {
             action,
             url: url.clone(),
             problem: problem(url, error),
+            is_general: is_general(url, error),
         }
     }
 }
@@ -86,6 +123,16 @@ fn problem(url: &DatabaseUrl, error: &sqlx::Error) -> String {
             (DatabaseUrl::Postgres(_), Some("3D000")) => "; create it with `createdb`",
             (DatabaseUrl::Postgres(_), Some("42501")) => "; grant the user what it needs",
             (DatabaseUrl::Postgres(_), Some("42P01")) => "; run `k6sync migrate`",
+            (DatabaseUrl::Postgres(_), Some("53100")) => "; make room on the disk of the server",
+            (DatabaseUrl::Postgres(_), Some("53300")) => {
+                "; raise the server's max_connections, or put a pooler such as PgBouncer before it"
+            }
+            (DatabaseUrl::Postgres(_), Some("25006")) => {
+                "; the server is a standby, or set to default_transaction_read_only: name the primary"
+            }
+            (DatabaseUrl::Postgres(_), Some("26000" | "42P05")) => {
+                "; is there a pooler before the server that k6sync does not recognize? docs/databases.md tells which it does"
+            }
             // SQLite's result codes, https://www.sqlite.org/rescode.html; extended ones in the upper bytes.
             (DatabaseUrl::Sqlite(_), Some(code)) => {
                 return format!("{}{}", error.message(), sqlite_advice(url, code));
@@ -96,9 +143,7 @@ fn problem(url: &DatabaseUrl, error: &sqlx::Error) -> String {
             "; is the server running, and are host and port right?"
         }
         sqlx::Error::Io(_) => "; are host and port right, and can they be reached from here?",
-        sqlx::Error::Tls(_) => {
-            "; add ?sslmode=disable to the database URL if the server has no TLS, or sslrootcert=FILE if its certificate is your own"
-        }
+        sqlx::Error::Tls(error) => return format!("{error}{}", tls_advice(url, &error.to_string())),
         sqlx::Error::PoolTimedOut => "; the database is slow or out of connections",
         _ => "",
     };
@@ -107,6 +152,48 @@ fn problem(url: &DatabaseUrl, error: &sqlx::Error) -> String {
         other => other.to_string(),
     };
     format!("{text}{advice}")
+}
+
+fn tls_advice(url: &DatabaseUrl, said: &str) -> String {
+    let host = match url {
+        DatabaseUrl::Postgres(url) => url.host_str().unwrap_or("localhost"),
+        DatabaseUrl::Sqlite(_) => "",
+    };
+    if said.contains("NotValidForName") || said.contains("not valid for name") {
+        format!(
+            "; the certificate is another host's than {host}: connect by a name that it bears, or use sslmode=verify-ca"
+        )
+    } else if said.contains("UnknownIssuer") {
+        format!(
+            "; the certificate of {host} is not signed by a certificate authority that is trusted here: name yours by sslrootcert=FILE in the database URL"
+        )
+    } else if said.contains("Expired") {
+        format!("; renew the certificate of {host}")
+    } else {
+        "; has the server TLS? If not, and the way to it is safe, say sslmode=disable in the database URL".to_owned()
+    }
+}
+
+/// Whether it is the database that fails, and not what was asked of it.
+fn is_general(url: &DatabaseUrl, error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return !matches!(
+            error,
+            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Encode(_)
+        );
+    };
+    let code = error.code().unwrap_or_default();
+    match url {
+        // Read-only, I/O, corrupt, full, can't open, no database.
+        DatabaseUrl::Sqlite(_) => code
+            .parse::<i64>()
+            .is_ok_and(|code| matches!(code & 0xff, 8 | 10 | 11 | 13 | 14 | 26)),
+        // Insufficient resources, operator intervention, system error, connection exception; read-only.
+        DatabaseUrl::Postgres(_) => {
+            ["53", "57", "58", "08"].contains(&code.get(..2).unwrap_or_default())
+                || code == "25006"
+        }
+    }
 }
 
 fn sqlite_advice(url: &DatabaseUrl, code: &str) -> String {

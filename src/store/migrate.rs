@@ -1,9 +1,11 @@
 //! Bringing a database to the schema of this k6sync, under a lock, so that any number may start at once.
 
-use sqlx::SqlSafeStr;
+use sqlx::{Connection, Executor, Row, SqlSafeStr};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
-use super::{Db, Store, StoreError, on};
+use super::connect::Db;
+use super::transaction::Leased;
+use super::{Store, StoreError, on};
 
 /// (version, name, SQLite, PostgreSQL); a migration never changes once it was released.
 const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
@@ -33,6 +35,10 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     ),
 ];
 
+const STATE: &str = "
+    SELECT (SELECT CAST(max(version) AS TEXT) FROM _sqlx_migrations WHERE success), (SELECT id FROM database_identity)";
+const VERSION: &str = "SELECT CAST(max(version) AS TEXT), CAST(NULL AS TEXT) FROM _sqlx_migrations WHERE success";
+
 const fn newest() -> i64 {
     MIGRATIONS[MIGRATIONS.len() - 1].0
 }
@@ -48,47 +54,47 @@ impl Store {
             Err(StoreError::SchemaOlder { .. }) => {}
             current_or_wrong => return current_or_wrong.map(|()| newest()),
         }
-        let migrator = self.migrator();
-        let outcome = match &self.db {
-            // sqlx has no lock for SQLite: the transaction is.
-            Db::Sqlite(pool) => {
-                async {
-                    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-                    migrator.run_direct(None, &mut *tx, false).await?;
-                    Ok(tx.commit().await?)
-                }
-                .await
+        self.still_there()?;
+        // All of them or none. sqlx's own lock is of the session, which a pooler does not keep; SQLite's is the transaction.
+        let mut migrator = self.migrator();
+        migrator.set_locking(false);
+        let migrated: Result<(), MigrateError> = on!(self, pool => {
+            async {
+                let mut leased = Leased::new(pool.acquire().await?);
+                let mut tx = leased.begin_with(self.sql.begin).await?;
+                tx.execute(self.sql.lock_migrations).await?;
+                migrator.run_direct(None, &mut *tx, false).await?;
+                tx.commit().await?;
+                leased.has_ended();
+                Ok(())
             }
-            Db::Postgres(pool) => migrator.run(pool).await,
-        };
-        match outcome {
-            Ok(()) => Ok(newest()),
+            .await
+        });
+        match migrated {
+            // And which database it is.
+            Ok(()) => self.check_schema().await.map(|()| newest()),
             Err(MigrateError::VersionMissing(found)) => Err(self.newer(found)),
             Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
                 Err(self.failed("apply the migrations", &error))
             }
-            Err(source) => Err(StoreError::Migrate {
+            Err(error) => Err(StoreError::Migrate {
                 url: self.url.clone(),
-                source,
+                problem: error.to_string(),
             }),
         }
     }
 
-    /// Checks that the schema is this k6sync's, and changes nothing.
+    /// Checks that the schema is this k6sync's, and that the database is the one that it was, and changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::SchemaOlder`], [`StoreError::SchemaNewer`], [`StoreError::Statement`]
+    /// [`StoreError::SchemaOlder`], [`StoreError::SchemaNewer`], [`StoreError::Gone`], [`StoreError::Statement`]
     pub async fn check_schema(&self) -> Result<(), StoreError> {
-        let found: Result<Option<i64>, _> = on!(self, pool => {
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-                .fetch_one(pool)
-                .await
-        });
-        let found = match found {
-            Ok(found) => found.unwrap_or(0),
-            Err(error) if is_missing_table(&error) => 0,
-            Err(error) => return Err(self.failed("read the schema version", &error)),
+        let state = match self.state(STATE).await? {
+            Some(state) => Some(state),
+            // Of an older schema, or a newer one that has changed it.
+            None => self.state(VERSION).await?,
         };
+        let (found, id) = state.unwrap_or_default();
         if found > newest() {
             return Err(self.newer(found));
         }
@@ -99,7 +105,28 @@ impl Store {
                 needed: newest(),
             });
         }
-        Ok(())
+        self.check_id(id)
+    }
+
+    /// Schema version and id; `None`: there is no such table. By the simple protocol: one round trip, nothing prepared.
+    async fn state(&self, query: &'static str) -> Result<Option<(i64, Option<String>)>, StoreError> {
+        self.again("read the schema version", || async {
+            let state: Result<(Option<String>, Option<String>), sqlx::Error> = on!(self, pool => {
+                match pool.fetch_one(query).await {
+                    Ok(row) => row.try_get(0).and_then(|version| Ok((version, row.try_get(1)?))),
+                    Err(error) => Err(error),
+                }
+            });
+            match state {
+                Ok((version, id)) => {
+                    let version = version.and_then(|version| version.parse().ok());
+                    Ok(Some((version.unwrap_or(0), id)))
+                }
+                Err(error) if is_missing_table(&error) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
     }
 
     /// Readies the schema for a dry run: an empty database that exists only in memory gets its tables, a real one is

@@ -3,7 +3,10 @@
 //! Each public method is one step of the cycle and one transaction. Any number of k6syncs may use one database at once:
 //! what must not happen twice is guarded here, by a unique key, a version, or the position that an append expects.
 
+mod check;
+mod connect;
 mod error;
+mod file;
 mod migrate;
 pub mod model;
 mod postgres;
@@ -11,20 +14,19 @@ mod sql;
 mod sqlite;
 mod text;
 mod time;
+mod transaction;
 mod url;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
-use sqlx::{ConnectOptions, Connection};
-use tokio::signal::unix::{SignalKind, signal};
-
+use self::connect::Db;
 pub use self::error::StoreError;
+use self::file::OpenFile;
 use self::model::{
     Appended, BadStep, ChunksBefore, CycleRecord, Gap, HeldStep, NewStep, Recorded, RunRecord,
     Step, StepSummary, StepUpdate, Stream, StreamAppend, StreamFacts, StreamPosition,
@@ -34,37 +36,26 @@ pub use self::text::{sql_text, with_runs_joined};
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
 use crate::retry::{Policy, Retry, retry};
 
-/// A server that does not answer is given up on after this.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// And asked for its reasons after this.
-const LONG_CONNECT: Duration = Duration::from_millis(250);
 /// Transactions undone by others, or by a connection that broke, are tried again like this.
 const AGAIN: Policy = Policy {
     first_pause: Duration::from_millis(20),
     longest_pause: Duration::from_secs(1),
     total: Duration::from_secs(15),
 };
-/// The same number on every Unix that we run on.
-const SIGXFSZ: i32 = 25;
-/// Enough to keep PostgreSQL busy while bodies stream in, few enough for a small server.
-const POSTGRES_CONNECTIONS: u32 = 8;
-
 /// An open database of the current schema.
 #[derive(Debug)]
 pub struct Store {
     db: Db,
     sql: &'static Sql,
     url: DatabaseUrl,
+    /// The file, of SQLite.
+    file: Option<OpenFile>,
+    /// Which database it is, once that is known.
+    id: OnceLock<String>,
     /// Reads everything and writes nothing.
     dry_run: bool,
     /// Exists in memory only, for a dry run without a database.
     imaginary: bool,
-}
-
-#[derive(Debug)]
-enum Db {
-    Sqlite(SqlitePool),
-    Postgres(PgPool),
 }
 
 /// Runs one piece of code on whichever pool there is: both drivers take the same calls, but share no type.
@@ -84,26 +75,54 @@ macro_rules! transaction {
         transaction!($store, $store.sql.begin, $action, $tx => $body)
     };
     ($store:expr, $begin:expr, $action:literal, $tx:ident => $body:expr) => {
-        $store
-            .again($action, || async {
-                on!($store, pool => {
-                    let mut $tx = pool.begin_with($begin).await?;
-                    let outcome = $body;
-                    $tx.commit().await?;
-                    Ok(outcome)
-                })
-            })
-            .await
+        match $store.still_there() {
+            Err(error) => Err(error),
+            Ok(()) => {
+                $store
+                    .again($action, || async {
+                        on!($store, pool => in_transaction!(pool, $begin, $tx => $body))
+                    })
+                    .await
+            }
+        }
     };
 }
 
-/// The rows that a query yields, each one text; asked again if the connection breaks.
+/// One attempt at a transaction. Only one that has ended as it should gives its connection back.
+macro_rules! in_transaction {
+    ($pool:expr, $begin:expr, $tx:ident => $body:expr) => {{
+        let mut leased = $crate::store::transaction::Leased::new($pool.acquire().await?);
+        let mut $tx = sqlx::Connection::begin_with(&mut *leased, $begin).await?;
+        let outcome: Result<_, sqlx::Error> = async { Ok($body) }.await;
+        match outcome {
+            Ok(outcome) => {
+                $tx.commit().await?;
+                leased.has_ended();
+                Ok(outcome)
+            }
+            Err(error) => {
+                if $tx.rollback().await.is_ok() {
+                    leased.has_ended();
+                }
+                Err(error)
+            }
+        }
+    }};
+}
+
+/// The rows that a query yields, each one text; asked again if the connection breaks. Whatever is prepared is prepared and
+/// run within one transaction where a pooler might part them.
 macro_rules! rows {
     ($store:expr, $action:literal, $sql:ident $(, $bind:expr)*) => {
         $store
             .again($action, || async {
-                on!($store, pool => {
-                    sqlx::query_scalar::<_, String>($store.sql.$sql)$(.bind($bind))*.fetch_all(pool).await
+                on!($store, pool => match $store.sql.begin_read {
+                    Some(begin) => in_transaction!(pool, begin, tx => {
+                        sqlx::query_scalar::<_, String>($store.sql.$sql)$(.bind($bind))*.fetch_all(&mut *tx).await?
+                    }),
+                    None => {
+                        sqlx::query_scalar::<_, String>($store.sql.$sql)$(.bind($bind))*.fetch_all(pool).await
+                    }
                 })
             })
             .await
@@ -134,20 +153,30 @@ impl Store {
     /// With `dry_run` nothing is ever written: a missing SQLite file is taken for an empty database.
     ///
     /// # Errors
-    /// [`StoreError::Open`] when it can't be reached, opened or logged in to.
+    /// [`StoreError::Open`] when it can't be reached, opened or logged in to, [`StoreError::ReadOnly`].
     pub async fn open(url: &DatabaseUrl, dry_run: bool) -> Result<Self, StoreError> {
         let imaginary = dry_run && url.sqlite_file().is_some_and(|file| !file.exists());
-        let (db, sql) = match url {
+        if !dry_run && url.has_mode("ro") {
+            return Err(StoreError::ReadOnly {
+                url: url.clone(),
+                problem: "its URL says mode=ro; leave that out",
+            });
+        }
+        let opened = match url {
             DatabaseUrl::Sqlite(_) if imaginary => {
-                (open_sqlite("sqlite::memory:", false).await, &sqlite::SQL)
+                connect::open_sqlite(url, "sqlite::memory:", false).await
             }
-            DatabaseUrl::Sqlite(text) => (open_sqlite(text, dry_run).await, &sqlite::SQL),
-            DatabaseUrl::Postgres(text) => (open_postgres(text.as_str()).await, &postgres::SQL),
+            DatabaseUrl::Sqlite(text) => connect::open_sqlite(url, text, dry_run).await,
+            DatabaseUrl::Postgres(_) => connect::open_postgres(url).await,
         };
+        let (db, sql) = opened.map_err(|error| StoreError::open(url, &error))?;
+        let file = url.sqlite_file().filter(|_| !imaginary);
         Ok(Self {
-            db: db.map_err(|error| StoreError::open(url, &error))?,
+            db,
             sql,
             url: url.clone(),
+            file: file.map(OpenFile::new),
+            id: OnceLock::new(),
             dry_run,
             imaginary,
         })
@@ -156,11 +185,6 @@ impl Store {
     /// Which database it is; without its password.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url
-    }
-
-    /// Lets go of the database, so that a SQLite file is left without its `-wal` and `-shm` beside it.
-    pub async fn close(&self) {
-        on!(self, pool => pool.close().await);
     }
 
     /// The steps of `scope` that are not at their end: those without a verdict, and those whose logs are not complete. Those
@@ -586,15 +610,6 @@ impl Store {
         })
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        on!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ()))
-            .map_err(|error| self.failed("reach", &error))
-    }
-
     /// The last `count` cycles, newest first, each with its errors.
     ///
     /// # Errors
@@ -617,15 +632,21 @@ impl Store {
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        retry(AGAIN, operation, |error| match error::is_passing(error) {
+        let outcome = retry(AGAIN, operation, |error| match error::is_passing(error) {
             true => {
                 tracing::debug!(action, %error, "trying again");
                 Retry::Yes
             }
             false => Retry::No,
         })
-        .await
-        .map_err(|error| self.failed(action, &error))
+        .await;
+        match (outcome, &self.db) {
+            (Ok(outcome), _) => Ok(outcome),
+            (Err(error @ sqlx::Error::PoolTimedOut), Db::Postgres(pool)) => {
+                Err(self.failed(action, &connect::why_none(pool, error).await))
+            }
+            (Err(error), _) => Err(self.failed(action, &error)),
+        }
     }
 }
 
@@ -633,52 +654,6 @@ impl Store {
 struct Updated {
     id: i64,
     test_run_id: i64,
-}
-
-async fn open_sqlite(text: &str, read_only: bool) -> Result<Db, sqlx::Error> {
-    let options = sqlite::options(text)?;
-    let options = match read_only {
-        true => options.read_only(true).create_if_missing(false),
-        false => options,
-    };
-    // Writing beyond a limit on file sizes is to be an error that SQLite tells, and not the end of the process.
-    drop(signal(SignalKind::from_raw(SIGXFSZ))?);
-    // One connection: SQLite has one writer, and tasks of ours wait better in a queue than for a lock.
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_with(options)
-        .await?;
-    Ok(Db::Sqlite(pool))
-}
-
-async fn open_postgres(text: &str) -> Result<Db, sqlx::Error> {
-    let options = text.parse::<PgConnectOptions>()?.application_name("k6sync");
-    let connect = PgPoolOptions::new()
-        .max_connections(POSTGRES_CONNECTIONS)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .connect_with(options.clone());
-    tokio::select! {
-        pool = connect => match pool {
-            Ok(pool) => Ok(Db::Postgres(pool)),
-            Err(sqlx::Error::PoolTimedOut) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-            Err(error) => Err(error),
-        },
-        error = refusal(&options) => Err(error),
-    }
-}
-
-/// Why there is no connection to be had. A pool that is refused one tries on until its timeout, and then has forgotten
-/// why; so where it takes long, a single connection finds out. Each costs a login, which is no small part of a short cycle.
-async fn refusal(options: &PgConnectOptions) -> sqlx::Error {
-    tokio::time::sleep(LONG_CONNECT).await;
-    match options.connect().await {
-        Ok(connection) => {
-            // The pool will have its own in a moment.
-            drop(connection.close().await);
-            std::future::pending().await
-        }
-        Err(error) => error,
-    }
 }
 
 /// A value of ours as JSON: plain structs with text keys, which always can be.

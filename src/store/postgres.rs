@@ -34,12 +34,23 @@ impl InsertChunks for PgConnection {
     }
 }
 
+/// Behind a pooler that gives each transaction any of its connections: what others have prepared there under the names
+/// that the driver uses must be out of the way, and what we prepare must be used within the transaction.
+pub(super) const POOLED: Sql = Sql {
+    begin: "BEGIN; DEALLOCATE ALL",
+    begin_append: "BEGIN; DEALLOCATE ALL; SET LOCAL synchronous_commit TO off",
+    begin_read: Some("BEGIN READ ONLY; DEALLOCATE ALL"),
+    ..SQL
+};
+
 pub(super) const SQL: Sql = Sql {
     begin: "BEGIN",
+    begin_read: None,
     // A later commit waits until this one is on disk too, and a server that crashes before undoes this one as a whole: the
     // next sync reads those lines again.
     begin_append: "BEGIN; SET LOCAL synchronous_commit TO off",
     // Any number will do, as long as it is always the same.
+    lock_migrations: "SELECT pg_advisory_xact_lock(7304871659124)",
     lock_adoption: "SELECT pg_advisory_xact_lock(7304871659123)",
     known_namespaces: "
         SELECT json_build_object('uid', uid, 'cluster', cluster, 'namespace', namespace)::text FROM cluster_uids

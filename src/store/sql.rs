@@ -27,6 +27,10 @@ pub(super) struct Sql {
     pub(super) begin: &'static str,
     /// Begins a transaction that may write, and that others of the same cycle follow: only the last must wait for the disk.
     pub(super) begin_append: &'static str,
+    /// Begins a transaction that only reads, where a query needs one.
+    pub(super) begin_read: Option<&'static str>,
+    /// Keeps others from migrating until the transaction ends.
+    pub(super) lock_migrations: &'static str,
     /// Keeps other syncs from adopting until the transaction ends.
     pub(super) lock_adoption: &'static str,
     /// → [`super::KnownNamespace`]

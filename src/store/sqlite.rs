@@ -58,8 +58,10 @@ impl InsertChunks for SqliteConnection {
 }
 
 pub(super) const SQL: Sql = Sql {
+    begin_read: None,
     begin: "BEGIN IMMEDIATE",
     begin_append: "BEGIN IMMEDIATE",
+    lock_migrations: "SELECT 1",
     lock_adoption: "SELECT 1",
     known_namespaces: "
         SELECT json_object('uid', uid, 'cluster', cluster, 'namespace', namespace) FROM cluster_uids

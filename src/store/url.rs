@@ -1,8 +1,14 @@
-//! A database URL that can be printed: its password never is.
+//! A database URL that can be printed: its password never is, nor any part of it.
+//!
+//! A special character that is not percent-encoded makes a part of the password a host, a path or a parameter. So what
+//! can be read in two ways is refused, and the refusal shows nothing of it. Both drivers get what is parsed here.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use url::Url;
 
 /// Where the database is. `Display` and `Debug` leave the password out.
@@ -14,7 +20,7 @@ pub enum DatabaseUrl {
     Postgres(Box<Url>),
 }
 
-/// Why a database URL can't be used.
+/// Why a database URL can't be used. None shows what may be part of a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DatabaseUrlError {
     /// Another database.
@@ -32,42 +38,246 @@ pub enum DatabaseUrlError {
         "the database URL is not well-formed ({0}); write postgres://USER:PASSWORD@HOST:PORT/DATABASE and percent-encode special characters in the password"
     )]
     Malformed(url::ParseError),
+    /// It could be read in another way, too.
+    #[error(
+        "the database URL has {0}; percent-encode special characters in user, password and parameters (@ is %40, : %3A, / %2F, ? %3F, # %23, & %26, + %2B, % %25)"
+    )]
+    Ambiguous(&'static str),
+    /// A parameter of PostgreSQL's that is none.
+    #[error(
+        "the database URL has a parameter that k6sync does not know; it knows {known}; percent-encode special characters in values (& is %26)",
+        known = PARAMETERS.join(", ")
+    )]
+    UnknownParameter,
+    /// A parameter with a value that it can't have.
+    #[error("the database URL's parameter {0} must be {1}")]
+    Parameter(&'static str, &'static str),
     /// SQLite without a file.
     #[error("the database URL names no file; write sqlite://PATH, such as sqlite://k6sync.db")]
     NoFile,
+    /// SQLite with a parameter that is none, or a path that is not UTF-8.
+    #[error(
+        "the database URL {0} can't be used: {1}; write sqlite://PATH, with ? as %3F and % as %25 in the path"
+    )]
+    Sqlite(String, String),
 }
+
+/// PostgreSQL's that are used.
+const PARAMETERS: &[&str] = &[
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+/// Other words for them, and `options[NAME]`.
+const ALIASES: &[&str] = &[
+    "ssl-mode",
+    "ssl-root-cert",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "statement-cache-capacity",
+];
+/// Those that other programs know, in URLs that are meant for them too; they are passed over.
+const FOREIGN: &[&str] = &[
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "connection_limit",
+    "fallback_application_name",
+    "gssencmode",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "load_balance_hosts",
+    "pgbouncer",
+    "pool_timeout",
+    "require_auth",
+    "ssl_min_protocol_version",
+    "sslnegotiation",
+    "sslsni",
+    "target_session_attrs",
+    "tcp_user_timeout",
+];
+const SSL_MODES: &[&str] = &[
+    "disable",
+    "allow",
+    "prefer",
+    "require",
+    "verify-ca",
+    "verify-full",
+];
 
 impl std::str::FromStr for DatabaseUrl {
     type Err = DatabaseUrlError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
         let (scheme, rest) = text.split_once(':').ok_or(DatabaseUrlError::NoScheme)?;
         match scheme {
             "sqlite" => {
                 if rest.trim_start_matches('/').is_empty() {
                     return Err(DatabaseUrlError::NoFile);
                 }
-                Ok(Self::Sqlite(text.to_owned()))
+                match sqlite_options(text) {
+                    Ok(_) => Ok(Self::Sqlite(text.to_owned())),
+                    Err(error) => Err(DatabaseUrlError::Sqlite(
+                        text.to_owned(),
+                        error.to_string(),
+                    )),
+                }
             }
-            "postgres" | "postgresql" => Url::parse(text)
-                .map(|url| Self::Postgres(Box::new(url)))
-                .map_err(DatabaseUrlError::Malformed),
-            other => Err(DatabaseUrlError::UnknownScheme(other.to_owned())),
+            "postgres" | "postgresql" => {
+                let rest = rest.strip_prefix("//").ok_or(DatabaseUrlError::NoScheme)?;
+                unambiguous(rest)?;
+                let url = Url::parse(text).map_err(DatabaseUrlError::Malformed)?;
+                check_parameters(&url)?;
+                let url = Self::Postgres(Box::new(url));
+                // What the driver can't decode, such as bytes that are not UTF-8.
+                match url.postgres_options() {
+                    Some(Err(_)) => Err(DatabaseUrlError::Ambiguous("a % that encodes no UTF-8")),
+                    _ => Ok(url),
+                }
+            }
+            // Without `//` it may be anything, such as a user before a password.
+            other if rest.starts_with("//") && !other.contains('@') => {
+                Err(DatabaseUrlError::UnknownScheme(other.to_owned()))
+            }
+            _ => Err(DatabaseUrlError::NoScheme),
         }
     }
+}
+
+/// A URL's text after `//` must have each of its separators once, and where they belong.
+fn unambiguous(rest: &str) -> Result<(), DatabaseUrlError> {
+    use DatabaseUrlError::Ambiguous;
+    // URL parsers drop some of these without a word.
+    if rest.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\u{FFFD}') {
+        return Err(Ambiguous("a space, a control character or no valid UTF-8"));
+    }
+    if rest.contains('#') {
+        return Err(Ambiguous("a #"));
+    }
+    let (authority, others) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if others.contains('@') {
+        return Err(Ambiguous("an @ after a / or a ?"));
+    }
+    if others.matches('?').count() > 1 {
+        return Err(Ambiguous("more than one ?"));
+    }
+    if authority.matches('@').count() > 1 {
+        return Err(Ambiguous("more than one @"));
+    }
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if user.to_ascii_lowercase().split(':').next().unwrap_or_default().contains("%3a") {
+        return Err(Ambiguous("a user with a : in it"));
+    }
+    let is_address = host.starts_with('[') && !host.contains('%');
+    let is_name = host.bytes().all(|byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'%')
+    }) && host.matches(':').count() <= 1;
+    match is_address || is_name {
+        true => Ok(()),
+        false => Err(Ambiguous("a host with characters that no host has")),
+    }
+}
+
+/// The driver passes over parameters that it does not know, and logs them with their values.
+fn check_parameters(url: &Url) -> Result<(), DatabaseUrlError> {
+    let is_spaced = |pair: &str| pair.starts_with("password=") && pair.contains('+');
+    if url.query().is_some_and(|query| query.split('&').any(is_spaced)) {
+        return Err(DatabaseUrlError::Ambiguous("a + in a parameter, which means a space"));
+    }
+    for (key, value) in url.query_pairs() {
+        let key: &str = &key;
+        let is_option = key.starts_with("options[") && key.ends_with(']');
+        if !is_option && ![PARAMETERS, ALIASES, FOREIGN].concat().contains(&key) {
+            return Err(DatabaseUrlError::UnknownParameter);
+        }
+        match key {
+            "sslmode" | "ssl-mode" if !SSL_MODES.contains(&&*value) => {
+                return Err(DatabaseUrlError::Parameter(
+                    "sslmode",
+                    "disable, allow, prefer, require, verify-ca or verify-full",
+                ));
+            }
+            "port" if value.parse::<u16>().is_err() => {
+                return Err(DatabaseUrlError::Parameter("port", "a number up to 65535"));
+            }
+            "hostaddr" if value.parse::<std::net::IpAddr>().is_err() => {
+                return Err(DatabaseUrlError::Parameter("hostaddr", "an IP address"));
+            }
+            "statement-cache-capacity" if value.parse::<usize>().is_err() => {
+                return Err(DatabaseUrlError::Parameter(
+                    "statement-cache-capacity",
+                    "a number",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn sqlite_options(text: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    text.parse()
 }
 
 impl DatabaseUrl {
     /// The SQLite file, if it is one.
     pub fn sqlite_file(&self) -> Option<PathBuf> {
-        match self {
-            Self::Sqlite(text) if !text.contains(":memory:") => {
-                let path = text.trim_start_matches("sqlite:");
-                let path = path.strip_prefix("//").unwrap_or(path);
-                Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
-            }
-            _ => None,
+        let Self::Sqlite(text) = self else {
+            return None;
+        };
+        // As the driver decodes it.
+        let options = sqlite_options(text).ok()?;
+        let path = text.trim_start_matches("sqlite:").trim_start_matches("//");
+        let path = path.split('?').next().unwrap_or_default();
+        let is_in_memory = self.has_mode("memory") || path == ":memory:";
+        (!is_in_memory).then(|| options.get_filename().to_owned())
+    }
+
+    /// Whether the SQLite URL has this `mode`.
+    pub(super) fn has_mode(&self, mode: &str) -> bool {
+        let Self::Sqlite(text) = self else {
+            return false;
+        };
+        let (_, query) = text.split_once('?').unwrap_or_default();
+        url::form_urlencoded::parse(query.as_bytes())
+            .any(|(key, value)| key == "mode" && value == mode)
+    }
+
+    /// Its parameters that are passed over.
+    pub(super) fn foreign_parameters(&self) -> Vec<&'static str> {
+        let Self::Postgres(url) = self else {
+            return Vec::new();
+        };
+        let is_there = |foreign: &&&str| url.query_pairs().any(|(key, _)| key == **foreign);
+        FOREIGN.iter().filter(is_there).copied().collect()
+    }
+
+    /// What the driver makes of a PostgreSQL URL, without what only other programs know.
+    pub(super) fn postgres_options(&self) -> Option<Result<PgConnectOptions, sqlx::Error>> {
+        let Self::Postgres(url) = self else {
+            return None;
+        };
+        let is_ours = |(key, _): &(Cow<'_, str>, Cow<'_, str>)| !FOREIGN.contains(&&**key);
+        let ours: Vec<_> = url.query_pairs().filter(is_ours).collect();
+        let mut stripped = Url::clone(url);
+        stripped.set_query(None);
+        if !ours.is_empty() {
+            stripped.query_pairs_mut().extend_pairs(ours);
         }
+        Some(stripped.as_str().parse())
     }
 }
 
@@ -99,6 +309,8 @@ impl fmt::Debug for DatabaseUrl {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -118,11 +330,43 @@ mod tests {
         for (text, expected) in [
             ("mysql://x", "scheme `mysql`"),
             ("k6sync.db", "no scheme"),
+            ("user:secret@host/db", "no scheme"),
             ("sqlite://", "names no file"),
+            ("sqlite://k6.db?mood=ro", "unknown query parameter `mood`"),
+            ("sqlite://k6%ff.db", "as %25 in the path"),
             ("postgres://u:p@host:notaport/db", "not well-formed"),
+            ("postgres://u:p@host/db?sslmode=yes", "sslmode must be"),
+            ("postgres://u:p@host/db?paswort=x", "a parameter"),
+            ("postgres://u:p@host/db?port=x", "port must be"),
+            ("postgres://u:p%ff@host/db", "percent-encode"),
+            ("postgres://u:p/w@host/db", "percent-encode"),
+            ("postgres://u:p?w@host/db", "percent-encode"),
+            ("postgres://u:p#w@host/db", "percent-encode"),
+            ("postgres://u:p@w@host/db", "percent-encode"),
+            ("postgres://u:p w@host/db", "percent-encode"),
+            ("postgres://u:p@host/db?password=x#y", "percent-encode"),
         ] {
             let error = text.parse::<DatabaseUrl>().unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn takes_what_is_well_formed() {
+        for text in [
+            "postgres://db/k6",
+            "postgres://u@db",
+            "postgres://u:p%40%2F%3F%23%25@db:5432/k6?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+            "postgresql://u:p@[::1]:5432/k6",
+            "postgres://u:p@%2Fvar%2Frun%2Fpostgresql/k6",
+            "postgres:///k6?host=/var/run/postgresql&user=u&password=p",
+            "postgres://u:p$w!d*(x)^~[y]|;,=+'@db/k6",
+            "postgres://u:p@db/k6?sslmode=require&channel_binding=require&connect_timeout=10",
+            "postgres://u:p@db/k6?options=-c%20search_path%3Dk6&options[statement_timeout]=5000",
+        ] {
+            if let Err(error) = text.parse::<DatabaseUrl>() {
+                panic!("{text}: {error}");
+            }
         }
     }
 
@@ -132,10 +376,47 @@ mod tests {
             ("sqlite://k6sync.db", Some("k6sync.db")),
             ("sqlite:///var/k6.db?mode=rwc", Some("/var/k6.db")),
             ("sqlite:k6.db", Some("k6.db")),
+            ("sqlite:///a%20b/c%3Fd%25.db", Some("/a b/c?d%.db")),
+            ("sqlite:///my:memory:folder/k6.db", Some("/my:memory:folder/k6.db")),
+            ("sqlite://k6.db?mode=memory", None),
             ("sqlite::memory:", None),
         ] {
             let url: DatabaseUrl = text.parse().unwrap();
             assert_eq!(url.sqlite_file(), file.map(PathBuf::from));
+        }
+    }
+
+    /// Letters that no message of ours has three of in a row.
+    const PASSWORD: &str = r"[qxzjQXZJ@/?#%&=+:;\\\[\] \t|<>'!$^~{}`,.()*]{3,16}";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+        /// Pasted as it is, whatever it is: an error or the URL's own text shows no three characters of it.
+        #[test]
+        fn no_part_of_a_raw_password_is_ever_shown(
+            password in PASSWORD,
+            form in prop::sample::select(vec![
+                "postgres://user:PASSWORD@host.example:5432/base",
+                "postgresql://user:PASSWORD@host.example/base?sslmode=require",
+                "postgres://user:PASSWORD@host.example",
+                "postgres://:PASSWORD@host.example/base",
+                "postgres://host.example/base?user=user&password=PASSWORD",
+                "postgres://host.example/base?password=PASSWORD&sslmode=require",
+                "user:PASSWORD@host.example/base",
+                "mysql://user:PASSWORD@host.example/base",
+            ]),
+        ) {
+            let shown = match form.replace("PASSWORD", &password).parse::<DatabaseUrl>() {
+                Ok(url) => format!("{url} {url:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            let characters: Vec<char> = password.chars().collect();
+            for piece in characters.windows(3) {
+                let piece: String = piece.iter().collect();
+                let is_a_separator = !piece.contains(|c: char| c.is_alphabetic());
+                prop_assert!(is_a_separator || !shown.contains(&piece), "`{}` is in {}", piece, shown);
+            }
         }
     }
 }

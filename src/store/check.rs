@@ -1,0 +1,148 @@
+//! Is it still the database that was opened, of our schema, and can it be written? The loop asks before each cycle.
+
+use sqlx::sqlite::SqlitePool;
+use sqlx::{ConnectOptions, Connection, Executor, Row};
+
+use super::connect::{self, Db};
+use super::file::{Fate, OpenFile};
+use super::{DatabaseUrl, Store, StoreError, on};
+
+const ID: &str = "SELECT id FROM database_identity";
+
+impl Store {
+    /// Whether what was opened is still there and of our schema. A SQLite file that was put back, or replaced by a copy of
+    /// the same database, is opened again.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`], [`StoreError::SchemaOlder`] and [`StoreError::SchemaNewer`], which forbid to write;
+    /// [`StoreError::Statement`].
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if let (Some(file), Db::Sqlite(pool)) = (&self.file, &self.db) {
+            self.check_file(file, pool).await?;
+        }
+        self.check_schema().await
+    }
+
+    /// Whether the database answers, and lets itself be written.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`], [`StoreError::Gone`], [`StoreError::ReadOnly`]
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.still_there()?;
+        let asked = match self.db {
+            Db::Sqlite(_) => "SELECT 'off'",
+            // Also on where the server is a standby.
+            Db::Postgres(_) => "SELECT current_setting('transaction_read_only')",
+        };
+        let answer: Result<String, sqlx::Error> =
+            on!(self, pool => pool.fetch_one(asked).await.and_then(|row| row.try_get(0)));
+        match answer {
+            Ok(is_read_only) if is_read_only == "on" => Err(StoreError::ReadOnly {
+                url: self.url.clone(),
+                problem: "the server is a standby, or set to default_transaction_read_only",
+            }),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed("reach", &error)),
+        }
+    }
+
+    /// Lets go of the database, so that a SQLite file is left without its `-wal` and `-shm` beside it.
+    pub async fn close(&self) {
+        if let Db::Sqlite(pool) = &self.db
+            && self.still_there().is_err()
+        {
+            abandon(pool).await;
+        }
+        on!(self, pool => pool.close().await);
+    }
+
+    /// Before each transaction: a file that nobody will read, or another than the one that was opened, takes nothing.
+    pub(super) fn still_there(&self) -> Result<(), StoreError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        match file.fate() {
+            Fate::Same | Fate::LogDeleted => Ok(()),
+            Fate::Deleted => Err(self.gone("its file was deleted or moved away".to_owned())),
+            Fate::Replaced => Err(self.gone("another file is in its place".to_owned())),
+        }
+    }
+
+    /// The database's own id, which it keeps wherever it is moved or copied, is to be what it was at first.
+    pub(super) fn check_id(&self, found: Option<String>) -> Result<(), StoreError> {
+        match (self.id.get(), found) {
+            (Some(known), Some(found)) if *known != found => Err(self.gone(format!(
+                "another k6sync database is in its place ({found} instead of {known})"
+            ))),
+            (None, Some(found)) => {
+                // Another task may have been faster, with the same.
+                let _ = self.id.set(found);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn check_file(&self, file: &OpenFile, pool: &SqlitePool) -> Result<(), StoreError> {
+        match file.fate_with_log() {
+            Fate::Same => Ok(()),
+            Fate::Deleted => self.still_there(),
+            Fate::LogDeleted => {
+                // The open connection still has what was in it; closing puts that into the file.
+                let closed = async { pool.acquire().await?.close().await };
+                closed
+                    .await
+                    .map_err(|error| self.failed("save what is not yet", &error))?;
+                tracing::warn!(
+                    "the file {}-wal was deleted while the database was in use; what was in it is saved. Never delete it: it is a part of the database",
+                    file.path().display()
+                );
+                Ok(())
+            }
+            Fate::Replaced => {
+                let found = self.id_at_path().await;
+                match (found, self.id.get()) {
+                    (Ok(found), Some(known)) if found == *known => {
+                        abandon(pool).await;
+                        file.opened_again();
+                        tracing::warn!(
+                            "the database file {} was replaced by another copy of the same database, which is used from now on",
+                            file.path().display()
+                        );
+                        Ok(())
+                    }
+                    (Ok(_), _) => {
+                        Err(self.gone("another k6sync database is in its place".to_owned()))
+                    }
+                    (Err(_), _) => self.still_there(),
+                }
+            }
+        }
+    }
+
+    /// The id of the SQLite database that is at the path now.
+    async fn id_at_path(&self) -> Result<String, sqlx::Error> {
+        let DatabaseUrl::Sqlite(text) = &self.url else {
+            return Err(sqlx::Error::RowNotFound);
+        };
+        let mut connection = connect::sqlite_reader(text)?.connect().await?;
+        let id = connection.fetch_one(ID).await?.try_get(0);
+        connection.close().await?;
+        id
+    }
+
+    fn gone(&self, problem: String) -> StoreError {
+        StoreError::Gone {
+            url: self.url.clone(),
+            problem,
+        }
+    }
+}
+
+/// Leaves the connection to a file that is no longer at its path open until the process ends: by closing it SQLite would
+/// delete the `-wal` that is at the path now, which is another's.
+async fn abandon(pool: &SqlitePool) {
+    if let Some(connection) = pool.try_acquire() {
+        std::mem::forget(connection.detach());
+    }
+}

@@ -1,0 +1,155 @@
+//! Opening a database: the pools, how long to wait, and what stands between us and PostgreSQL.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection, Executor, Row};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use super::sql::Sql;
+use super::url::DatabaseUrl;
+use super::{postgres, sqlite};
+
+/// A server that does not answer is given up on after this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// And asked for its reasons after this.
+const LONG_CONNECT: Duration = Duration::from_millis(250);
+/// The same number on every Unix that we run on.
+const SIGXFSZ: i32 = 25;
+/// Enough to keep PostgreSQL busy while bodies stream in, few enough for a small server.
+const POSTGRES_CONNECTIONS: u32 = 8;
+/// A setting of our own that comes along with each connection to PostgreSQL. Poolers refuse it, or leave it behind.
+const DIRECT: (&str, &str) = ("k6sync.direct", "on");
+const IS_DIRECT: &str = "SELECT current_setting('k6sync.direct', true)";
+
+#[derive(Debug)]
+pub(super) enum Db {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// The SQLite database at this URL.
+pub(super) async fn open_sqlite(
+    url: &DatabaseUrl,
+    text: &str,
+    read_only: bool,
+) -> Result<(Db, &'static Sql), sqlx::Error> {
+    let options = sqlite::options(text)?;
+    let is_to_exist = read_only || url.has_mode("rw") || url.has_mode("ro");
+    let options = match read_only {
+        true => options.read_only(true),
+        false => options,
+    }
+    .create_if_missing(!is_to_exist);
+    // Writing beyond a limit on file sizes is to be an error that SQLite tells, and not the end of the process.
+    drop(signal(SignalKind::from_raw(SIGXFSZ))?);
+    let pool = SqlitePoolOptions::new()
+        // One connection: SQLite has one writer, and tasks of ours wait better in a queue than for a lock.
+        .max_connections(1)
+        // It costs nothing, and each new one might find another file.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options.clone())
+        .await?;
+    // Connections to come belong to the file that is there now: a new, empty one would be a silent loss.
+    pool.set_connect_options(options.create_if_missing(false));
+    Ok((Db::Sqlite(pool), &sqlite::SQL))
+}
+
+/// One connection that only reads, apart from the pool.
+pub(super) fn sqlite_reader(text: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    Ok(sqlite::options(text)?
+        .read_only(true)
+        .create_if_missing(false))
+}
+
+/// The PostgreSQL database at this URL, directly or behind a pooler.
+pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, &'static Sql), sqlx::Error> {
+    for parameter in url.foreign_parameters() {
+        tracing::warn!("the database URL's parameter {parameter} is passed over");
+    }
+    let options = url
+        .postgres_options()
+        .unwrap_or_else(|| Err(sqlx::Error::Configuration("no PostgreSQL URL".into())))?
+        .application_name("k6sync")
+        // Nothing of ours depends on it, and poolers refuse it.
+        .extra_float_digits(None);
+    let direct = options.clone().options([DIRECT]);
+    match connect(direct).await {
+        Ok(pool) => {
+            if is_direct(&pool).await? {
+                return Ok((Db::Postgres(pool), &postgres::SQL));
+            }
+            pool.close().await;
+        }
+        Err(error) if is_startup_refused(&error) => {}
+        Err(error) => return Err(error),
+    }
+    tracing::info!(
+        "there is a pooler such as PgBouncer before PostgreSQL: no prepared statement outlasts a transaction"
+    );
+    // What is prepared is on one of the server's connections, and the next transaction may be on another.
+    let pooled = options.statement_cache_capacity(0);
+    let pool = connect(pooled).await?;
+    Ok((Db::Postgres(pool), &postgres::POOLED))
+}
+
+async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .connect_with(options.clone());
+    tokio::select! {
+        pool = pool => match pool {
+            Err(sqlx::Error::PoolTimedOut) => Err(timed_out()),
+            pool_or_error => pool_or_error,
+        },
+        error = refusal(&options) => Err(error),
+    }
+}
+
+fn timed_out() -> sqlx::Error {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
+}
+
+/// Why there is no connection to be had. A pool that is refused one tries on until its timeout, and then has forgotten
+/// why; so where it takes long, a single connection finds out. Each costs a login, which is no small part of a short cycle.
+async fn refusal(options: &PgConnectOptions) -> sqlx::Error {
+    tokio::time::sleep(LONG_CONNECT).await;
+    match options.connect().await {
+        Ok(connection) => {
+            // The pool will have its own in a moment.
+            drop(connection.close().await);
+            std::future::pending().await
+        }
+        Err(error) => error,
+    }
+}
+
+/// Why the pool had no connection in time: what a connection of its own is told, if it is told anything.
+pub(super) async fn why_none(pool: &PgPool, otherwise: sqlx::Error) -> sqlx::Error {
+    let options = pool.connect_options();
+    match timeout(CONNECT_TIMEOUT, options.connect()).await {
+        Ok(Ok(connection)) => {
+            drop(connection.close().await);
+            otherwise
+        }
+        Ok(Err(error)) => error,
+        Err(_) => timed_out(),
+    }
+}
+
+/// Whether our own setting has come along. By the simple protocol, which needs no prepared statement.
+async fn is_direct(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let row = pool.fetch_one(IS_DIRECT).await?;
+    Ok(row.try_get::<Option<String>, _>(0)?.as_deref() == Some(DIRECT.1))
+}
+
+/// PgBouncer takes only the startup parameters that it knows.
+fn is_startup_refused(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.code().as_deref() == Some("08P01") && error.message().contains("startup parameter")
+    })
+}
