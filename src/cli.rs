@@ -21,6 +21,37 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads the command line. One that is wrong is told, and ends the process; a URL in it is not shown, since it may hold
+    /// a password.
+    pub fn from_command_line() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let said = error.render().to_string();
+            let shown = without_urls(&said, std::env::args());
+            if shown == said {
+                error.exit();
+            }
+            // Whether or not it can be written, the exit code tells.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), shown.as_bytes());
+            std::process::exit(error.exit_code())
+        })
+    }
+}
+
+/// The text without those of the arguments that are URLs with a user.
+fn without_urls(text: &str, arguments: impl Iterator<Item = String>) -> String {
+    arguments
+        .filter(|argument| argument.contains("://") && argument.contains('@'))
+        .fold(text.to_owned(), |text, argument| {
+            let (_, value) = argument.split_once('=').unwrap_or_default();
+            let text = text.replace(&argument, "URL");
+            match value.contains("://") {
+                true => text.replace(value, "URL"),
+                false => text,
+            }
+        })
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {

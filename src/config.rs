@@ -114,6 +114,14 @@ pub enum ConfigError {
         /// The key and what is wrong with it.
         problem: String,
     },
+    /// A variable that names a file with the value.
+    #[error("{variable} {problem}")]
+    VariableFile {
+        /// Such as `DATABASE_URL_FILE`.
+        variable: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A value out of range.
     #[error("{setting} is {value}: {problem}")]
     Invalid {
@@ -135,7 +143,9 @@ pub enum ConfigError {
         missing: &'static str,
     },
     /// The database URL.
-    #[error("{0}; set it by --database-url, DATABASE_URL or databaseUrl in the configuration file")]
+    #[error(
+        "{0}; set it by --database-url, DATABASE_URL, DATABASE_URL_FILE or databaseUrl in the configuration file"
+    )]
     DatabaseUrl(#[from] DatabaseUrlError),
 }
 
@@ -250,13 +260,41 @@ const DEFAULT_HOLD_TIMEOUT: Duration = Duration::from_mins(10);
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The process's environment.
+///
+/// Bytes that are not UTF-8 become U+FFFD, which no setting takes: a variable that is set is never passed over silently.
 pub fn process_environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// A variable that is set but empty is as good as unset.
 fn given(environment: Environment<'_>, name: &str) -> Option<String> {
     environment(name).filter(|value| !value.is_empty())
+}
+
+/// A secret: the variable itself, or the content of the file that the variable `NAME_FILE` names, such as a mounted Secret.
+fn given_or_in_file(
+    environment: Environment<'_>,
+    name: &str,
+) -> Result<Option<String>, ConfigError> {
+    let variable = format!("{name}_FILE");
+    let wrong = |problem: String| ConfigError::VariableFile {
+        variable: variable.clone(),
+        problem,
+    };
+    let Some(path) = given(environment, &variable) else {
+        return Ok(given(environment, name));
+    };
+    if given(environment, name).is_some() {
+        return Err(wrong(format!("and {name} are both set; keep one of them")));
+    }
+    let value = std::fs::read_to_string(&path)
+        .map_err(|error| wrong(format!("names {path}, which can't be read: {error}")))?;
+    // A file ends in a newline, a value does not.
+    let value = value.trim_end_matches(['\n', '\r']);
+    match value.is_empty() {
+        true => Err(wrong(format!("names {path}, which is empty"))),
+        false => Ok(Some(value.to_owned())),
+    }
 }
 
 /// The log filter, which is needed before anything else can be told.
@@ -279,10 +317,11 @@ impl Config {
             Some(path) => read_file(path)?,
             None => File::default(),
         };
-        let database_url = common
-            .database_url
-            .clone()
-            .or_else(|| given(environment, "DATABASE_URL"))
+        let database_url = match &common.database_url {
+            Some(url) => Some(url.clone()),
+            None => given_or_in_file(environment, "DATABASE_URL")?,
+        };
+        let database_url = database_url
             .or(file.database_url)
             .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned())
             .parse()?;
@@ -391,6 +430,17 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
         return Ok(File::default());
     }
     let document: serde_json::Value = yaml::from_str(&text).map_err(malformed)?;
+    // A URL where no URL belongs may hold a password, and is not shown.
+    if document.as_str().is_some_and(|text| text.contains("://")) {
+        return Err(malformed(
+            "it holds a URL and no keys; write databaseUrl: URL".to_owned(),
+        ));
+    }
+    if document["databaseUrl"].is_object() || document["databaseUrl"].is_array() {
+        return Err(malformed(
+            "databaseUrl: it must be text; put it in quotation marks".to_owned(),
+        ));
+    }
     if let Some(key) = unknown_key(&document) {
         return Err(ConfigError::UnknownKey {
             path: path.to_owned(),
@@ -403,7 +453,16 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
     yaml::from_str(&text).map_err(malformed)
 }
 
+/// The first key that does not exist, or that is no key at all but part of a value and is not shown.
 fn unknown_key(document: &serde_json::Value) -> Option<String> {
+    let key = find_unknown_key(document)?;
+    let is_key = key
+        .chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    Some(if is_key { key } else { "…".to_owned() })
+}
+
+fn find_unknown_key(document: &serde_json::Value) -> Option<String> {
     for (key, value) in document.as_object()? {
         if !KEYS.contains(&key.as_str()) {
             return Some(key.clone());
@@ -584,7 +643,7 @@ fn audiences(audiences: Option<Vec<String>>) -> Result<Vec<String>, ConfigError>
 
 fn api_key(environment: Environment<'_>) -> Result<Option<ApiKey>, ConfigError> {
     // A Secret that was made of a file ends in a newline, which no header can.
-    let key = given(environment, "K6_SYNC_API_KEY").map(|key| key.trim().to_owned());
+    let key = given_or_in_file(environment, "K6_SYNC_API_KEY")?.map(|key| key.trim().to_owned());
     match key {
         Some(key) if key.chars().count() < ApiKey::MIN_LEN => Err(ConfigError::Invalid {
             setting: "K6_SYNC_API_KEY",

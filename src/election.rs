@@ -82,15 +82,27 @@ impl Election {
         }
     }
 
-    /// Takes part until `stop` is sent or dropped, then gives the lease up.
+    /// Takes part until `stop` is sent or dropped, then gives the lease up. So it does as long as `unfit` says why we could
+    /// not sync: somebody else may.
     pub async fn run(
         mut self,
         leadership: watch::Sender<Leadership>,
+        mut unfit: watch::Receiver<Option<String>>,
         mut stop: oneshot::Receiver<()>,
     ) {
         let mut renewed_at = None;
         let mut last_problem = String::new();
         loop {
+            if unfit.borrow_and_update().is_some() {
+                leadership.send_replace(Leadership::Standby { holder: None });
+                if renewed_at.take().is_some() {
+                    self.release().await;
+                }
+                tokio::select! {
+                    Ok(()) = unfit.changed() => continue,
+                    _ = &mut stop => return,
+                }
+            }
             // A leader's attempt must not outlast its leadership.
             let limit = Instant::now() + RENEW_DEADLINE - RENEW_PERIOD;
             let deadline = renewed_at.map_or(limit, |at: Instant| limit.min(at + RENEW_DEADLINE));
@@ -134,6 +146,7 @@ impl Election {
             });
             tokio::select! {
                 () = sleep(pause) => {}
+                Ok(()) = unfit.changed() => {}
                 _ = &mut stop => break,
             }
         }
@@ -174,7 +187,7 @@ impl Election {
     }
 
     /// Lets the others know at once that the lease is free, if it is ours.
-    async fn release(self) {
+    async fn release(&self) {
         let cluster = self.cluster.until(Instant::now() + RELEASE_TIMEOUT);
         let Ok(Some(lease)) = cluster.lease(&self.namespace, &self.name).await else {
             return;

@@ -71,6 +71,12 @@ mod tests {
         };
         let done = futures_util::future::join_all((0..3).map(|n| isolated_future(work(n)))).await;
         assert_eq!((&done[0], &done[2]), (&Ok(0), &Ok(2)));
-        assert!(done[1].as_ref().unwrap_err().to_string().contains("one is bad"));
+        assert!(
+            done[1]
+                .as_ref()
+                .unwrap_err()
+                .to_string()
+                .contains("one is bad")
+        );
     }
 }

@@ -5,6 +5,8 @@ mod migrate;
 mod prune;
 mod release;
 mod run_loop;
+mod signals;
+mod startup;
 mod sync_once;
 mod verify;
 
@@ -12,13 +14,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use self::signals::Signals;
 use crate::cli::{Cli, Command, Common};
 use crate::cluster::{Cluster, ClusterError, Namespaces};
 use crate::config::{self, Config, ConfigError};
 use crate::control::ControlMap;
 use crate::cycle::{Holding, Settings};
-use crate::server::tls::TlsError;
 use crate::harmless;
+use crate::server::tls::TlsError;
 use crate::store::{Store, StoreError};
 use crate::telemetry;
 
@@ -43,21 +46,30 @@ pub async fn run(cli: Cli) -> ExitCode {
         config::log_format(common),
         config::log_filter(&environment).as_deref(),
     );
-    let outcome = match &cli.command {
-        Command::SyncOnce(args) => sync_once::run(args).await,
-        Command::Loop(args) => run_loop::run(args).await,
-        Command::Job(args) => job::run(args).await,
-        Command::Migrate(args) => migrate::run(args).await,
-        Command::Release(args) => release::run(args).await,
-        Command::Verify(args) => verify::run(args).await,
-        Command::Prune(args) => prune::run(args).await,
-    };
-    match outcome {
+    match execute(&cli.command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+async fn execute(command: &Command) -> anyhow::Result<()> {
+    let signals = Signals::new()?;
+    // The loop ends in good order; whatever else is at work just ends.
+    if let Command::Loop(args) = command {
+        return run_loop::run(args, signals).await;
+    }
+    signals.end_the_process();
+    match command {
+        Command::SyncOnce(args) => sync_once::run(args).await,
+        Command::Loop(_) => Ok(()),
+        Command::Job(args) => job::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Release(args) => release::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
+        Command::Prune(args) => prune::run(args).await,
     }
 }
 

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::signals::{Signals, Stop};
+use super::startup;
 use crate::cli::Loop;
 use crate::cluster::Cluster;
 use crate::config::{self, Config};
@@ -23,9 +24,10 @@ use crate::schedule::Schedule;
 use crate::server::auth::Authorizer;
 use crate::server::job_api::JobApi;
 use crate::server::pulse::Pulse;
+use crate::server::readiness::Readiness;
 use crate::server::tls::Tls;
 use crate::server::{self, Exhibits};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::supervisor::Supervisor;
 use crate::telemetry::{CycleOutcome, Metrics};
 
@@ -37,11 +39,13 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What is left to do after the last cycle must not hold up the exit.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// The database is given so long to say that it is what it was, before each cycle.
+const TIME_TO_CHECK: Duration = Duration::from_secs(10);
+
 type Cycle = JoinHandle<Result<Report, RunError>>;
 type CycleEnd = Result<Result<Report, RunError>, JoinError>;
 
-pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
-    let mut signals = Signals::new()?;
+pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()> {
     let mut config = super::load(&args.common)?;
     config.capture_hold = Some(args.hold || config.capture_hold == Some(true));
     let tls = load_tls(args, &config)?;
@@ -51,21 +55,27 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
     })?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     tracing::info!("listening on {scheme}://{}", listener.local_addr()?);
-    let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
-    let store = Arc::new(super::open_store(&config, args.no_migrate, false).await?);
-
+    let cluster = tokio::select! {
+        cluster = Cluster::connect(config.context.as_deref(), config.request_timeout) => cluster?,
+        stop = signals.next() => return broken_off(stop),
+    };
     let control_map = super::control_map(&config, &cluster);
+    let readiness = Arc::new(Readiness::default());
     let mut tasks = Supervisor::default();
-    let (control, control_watch) = watch_control(&control_map, &config, &mut tasks).await;
-    let (leadership, stop_election) =
-        take_part(&config, &cluster, control_map.namespace(), &mut tasks);
+    let (leadership, stop_election) = take_part(
+        &config,
+        &cluster,
+        control_map.namespace(),
+        &readiness,
+        &mut tasks,
+    );
     let metrics = Metrics::new(cluster.traffic());
     let pulse = Arc::new(Pulse::default());
     let exhibits = Exhibits {
         pulse: Arc::clone(&pulse),
         metrics: Arc::clone(&metrics),
         leadership: leadership.clone(),
-        store: Arc::clone(&store),
+        readiness: Arc::clone(&readiness),
     };
     let stop_server = serve(
         listener,
@@ -73,16 +83,28 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
         exhibits,
         &config,
         &cluster,
-        control_map,
+        control_map.clone(),
         &mut tasks,
     );
 
+    let starting = async {
+        let store = startup::open_store(&config, args.no_migrate, &readiness, &pulse).await;
+        (store, read_control(&control_map, &config).await)
+    };
+    let (store, control) = tokio::select! {
+        started = starting => started,
+        stop = signals.next() => return broken_off(stop),
+        ended = tasks.unexpected_end() => return Err(ended.into()),
+    };
+    let (control, control_watch) = watch_control(control, control_map, &mut tasks);
+    readiness.opened(&store);
     let mut sync_loop = SyncLoop {
         settings: super::settings(&config, &cluster, "loop", false),
         cluster,
         store: Arc::clone(&store),
         metrics,
         pulse,
+        readiness,
         control,
         leadership,
     };
@@ -113,25 +135,33 @@ pub(super) async fn run(args: &Loop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keeps up with the control ConfigMap; what it says now is known before the first cycle, if it can be read.
-async fn watch_control(
-    map: &ControlMap,
-    config: &Config,
-    tasks: &mut Supervisor,
-) -> (watch::Receiver<Control>, AbortHandle) {
-    let now = match map
-        .until(Instant::now() + config.request_timeout)
-        .read()
-        .await
-    {
+/// Told to stop before there was anything to finish: no lease is held, and a migration that is cut off is undone.
+#[expect(clippy::unnecessary_wraps, reason = "it is what the loop returns then")]
+fn broken_off(stop: Stop) -> anyhow::Result<()> {
+    tracing::info!("{stop}: the start is broken off, and nothing is half-written");
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What the control ConfigMap says now, if it can be read.
+async fn read_control(map: &ControlMap, config: &Config) -> Control {
+    let read = map.until(Instant::now() + config.request_timeout);
+    match read.read().await {
         Ok(control) => control,
         Err(error) => {
             tracing::warn!(%error, "the control ConfigMap can't be read; the configuration's own settings hold");
             Control::resolve(None, config.control_defaults).0
         }
-    };
+    }
+}
+
+/// Keeps up with the control ConfigMap, which says `now` at first.
+fn watch_control(
+    now: Control,
+    map: ControlMap,
+    tasks: &mut Supervisor,
+) -> (watch::Receiver<Control>, AbortHandle) {
     let (sender, receiver) = watch::channel(now);
-    let map = map.clone();
     let watch = tasks.spawn("the watch of the control ConfigMap", async move {
         map.watch(sender).await;
     });
@@ -143,6 +173,7 @@ fn take_part(
     config: &Config,
     cluster: &Cluster,
     namespace: &str,
+    readiness: &Readiness,
     tasks: &mut Supervisor,
 ) -> (watch::Receiver<Leadership>, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel();
@@ -158,7 +189,10 @@ fn take_part(
     };
     let (sender, receiver) = watch::channel(Leadership::Standby { holder: None });
     let election = Election::new(cluster.clone(), namespace, lease, &config.instance);
-    tasks.spawn("the election", election.run(sender, stopped));
+    tasks.spawn(
+        "the election",
+        election.run(sender, readiness.fitness(), stopped),
+    );
     (receiver, stop)
 }
 
@@ -206,6 +240,7 @@ struct SyncLoop {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     pulse: Arc<Pulse>,
+    readiness: Arc<Readiness>,
     control: watch::Receiver<Control>,
     leadership: watch::Receiver<Leadership>,
 }
@@ -219,17 +254,19 @@ impl SyncLoop {
         let mut running: Option<(Instant, Cycle)> = None;
         let mut releasing: Option<JoinHandle<()>> = None;
         let mut next_release = Instant::now();
+        let mut unfit = self.readiness.fitness();
         self.announce(&control);
         loop {
             let now = Instant::now();
-            let is_active = control.enabled && is_leader;
+            let may_write = unfit.borrow().is_none();
+            let is_active = control.enabled && is_leader && may_write;
             let next = schedule.next_start(now);
             let is_idle = running.is_none() && releasing.is_none();
             if is_idle && is_active && next <= now {
                 schedule.started(now);
                 running = Some((now, self.start_cycle(control.interval)));
             }
-            if is_idle && is_leader && !control.enabled && next_release <= now {
+            if is_idle && is_leader && may_write && !control.enabled && next_release <= now {
                 releasing = Some(self.release_all());
                 next_release = now + HEARTBEAT;
             }
@@ -257,6 +294,11 @@ impl SyncLoop {
                     self.cycle_ended(ended, took.unwrap_or_default(), &mut schedule);
                 }
                 () = released(&mut releasing) => releasing = None,
+                Ok(()) = unfit.changed() => {
+                    if unfit.borrow_and_update().is_none() {
+                        schedule.restart();
+                    }
+                }
                 Ok(()) = self.control.changed() => {
                     let new = self.control.borrow_and_update().clone();
                     schedule.set_interval(new.interval);
@@ -290,7 +332,12 @@ impl SyncLoop {
         };
         let store = Arc::clone(&self.store);
         // A task of its own: a panic in it is its own end, not the loop's.
-        tokio::spawn(async move { cycle::run(&cluster, &store, &settings).await })
+        tokio::spawn(async move {
+            timeout(TIME_TO_CHECK, store.check())
+                .await
+                .unwrap_or(Err(StoreError::silent(&store, TIME_TO_CHECK)))?;
+            cycle::run(&cluster, &store, &settings).await
+        })
     }
 
     /// Sync is off, so that no TestRun is to be held.
@@ -299,7 +346,10 @@ impl SyncLoop {
         let store = Arc::clone(&self.store);
         tokio::spawn(async move {
             let cluster = cluster.until(Instant::now() + settings.deadline);
-            let released = cycle::hold::release_all(&cluster, &store, &settings);
+            let released = async {
+                store.check().await?;
+                cycle::hold::release_all(&cluster, &store, &settings).await
+            };
             let released = timeout(settings.longest(), released).await;
             let problem = match released {
                 Ok(Ok(_)) => return,
@@ -314,11 +364,29 @@ impl SyncLoop {
     }
 
     fn cycle_ended(&self, ended: CycleEnd, took: Duration, schedule: &mut Schedule) {
+        let failed_store = match &ended {
+            Ok(Err(RunError::Store(error))) => Some(error.clone()),
+            _ => None,
+        };
+        if let Some(error) = failed_store
+            .as_ref()
+            .filter(|error| error.forbids_writing())
+        {
+            tracing::error!(
+                "no cycle starts, and the lease is given up, until this is mended: {error}"
+            );
+            self.readiness.unfit(error.to_string());
+            startup::wait_until_fit(&self.store, &self.readiness);
+        }
         let (outcome, report, problem) = outcome(ended);
         self.metrics.cycle_ended(outcome, took, report.as_ref());
         let now = Instant::now();
         let ended = schedule.ended(now, outcome == CycleOutcome::Completed);
-        if outcome != CycleOutcome::Completed {
+        if outcome == CycleOutcome::Completed {
+            self.readiness.completed();
+        } else {
+            self.readiness
+                .failed(ended.failures, &problem, failed_store.is_some());
             let next = schedule.next_start(now).saturating_duration_since(now);
             tracing::error!(
                 failures_in_a_row = ended.failures,
@@ -394,53 +462,7 @@ async fn finish(running: &mut Cycle, grace: Duration, signals: &mut Signals) {
 
 fn exit_at_once(signal: Stop) -> ! {
     tracing::warn!("{signal} again: exiting at once");
-    std::process::exit(128 + signal.number())
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Stop {
-    Terminate,
-    Interrupt,
-}
-
-impl Stop {
-    const fn number(self) -> i32 {
-        match self {
-            Self::Interrupt => 2,
-            Self::Terminate => 15,
-        }
-    }
-}
-
-impl std::fmt::Display for Stop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
-        })
-    }
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
-        })
-    }
-
-    async fn next(&mut self) -> Stop {
-        tokio::select! {
-            _ = self.terminate.recv() => Stop::Terminate,
-            _ = self.interrupt.recv() => Stop::Interrupt,
-        }
-    }
+    std::process::exit(signal.exit_code())
 }
 
 #[cfg(test)]

@@ -56,6 +56,16 @@ pub struct Captured {
     pub error: Option<CaptureError>,
 }
 
+impl Captured {
+    /// The database itself failed, and with it the cycle.
+    pub(super) fn database_failure(&self) -> Option<StoreError> {
+        match &self.error {
+            Some(CaptureError::Store(error)) if error.is_general() => Some(error.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// Why a log could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {

@@ -273,6 +273,12 @@ async fn reconcile(
     failures.extend(hold::put(cluster, store, settings, &plans, &by_uid).await?);
     let streams = note_streams(store, &plans, &step_ids, streams).await?;
     let captured = capture_logs(cluster, store, settings, &plans, &streams, deadline, now).await;
+    if let Some(error) = captured
+        .iter()
+        .find_map(|(_, captured)| captured.database_failure())
+    {
+        return Err(error.into());
+    }
     let quiet: Vec<i64> = captured
         .iter()
         .filter_map(|(_, captured)| captured.quiet_stream)
@@ -625,7 +631,9 @@ async fn explain(
                 record.message = Some(message);
             }
         }
-        Err(bug) => plan.errors.push(format!("its log was not understood: {bug}")),
+        Err(bug) => plan
+            .errors
+            .push(format!("its log was not understood: {bug}")),
     }
     Ok(())
 }

@@ -83,6 +83,7 @@ async fn store_batch(store: &Store, batch: Vec<Request>) {
         .unzip();
     let outcomes: Vec<Result<Appended, StoreError>> = match store.append(&appends).await {
         Ok(appended) => appended.into_iter().map(Ok).collect(),
+        Err(error) if error.is_general() => appends.iter().map(|_| Err(error.clone())).collect(),
         // One may have spoilt it for all, and streams fail alone.
         Err(_) if appends.len() > 1 => {
             let mut outcomes = Vec::with_capacity(appends.len());

@@ -8,6 +8,7 @@ pub mod job_api;
 pub mod job_request;
 mod patient;
 pub mod pulse;
+pub mod readiness;
 mod refusals;
 mod review;
 pub mod tls;
@@ -23,20 +24,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tower_http::timeout::TimeoutLayer;
 
 use self::job_api::JobApi;
 use self::pulse::Pulse;
+use self::readiness::Readiness;
 use self::tls::Tls;
 use crate::election::Leadership;
-use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// No request takes longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// A database that does not answer for so long is not reachable.
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What the server shows.
 pub struct Exhibits {
@@ -46,8 +44,8 @@ pub struct Exhibits {
     pub metrics: Arc<Metrics>,
     /// Whether we are to sync; as long as we hold the lease, the API server has answered within seconds.
     pub leadership: watch::Receiver<Leadership>,
-    /// The database.
-    pub store: Arc<Store>,
+    /// Whether the loop can do its work.
+    pub readiness: Arc<Readiness>,
 }
 
 /// Serves until `stop` is done; over TLS, if there is a certificate.
@@ -88,23 +86,10 @@ async fn healthz(State(exhibits): State<Arc<Exhibits>>) -> Response {
     verdict(exhibits.pulse.check())
 }
 
-/// Database and API server are reachable; or there is nothing to do for us, since another syncs.
+/// The loop can do its work.
 async fn readyz(State(exhibits): State<Arc<Exhibits>>) -> Response {
     let leadership = exhibits.leadership.borrow().clone();
-    verdict(match leadership {
-        Leadership::Standby { holder: Some(_) } => Ok(()),
-        Leadership::Standby { holder: None } => Err(
-            "the lease can't be read: the API server is not reachable, or does not let us"
-                .to_owned(),
-        ),
-        Leadership::Leader => match timeout(PING_TIMEOUT, exhibits.store.ping()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!(
-                "the database does not answer within {PING_TIMEOUT:?}"
-            )),
-        },
-    })
+    verdict(exhibits.readiness.check(leadership).await)
 }
 
 async fn metrics(State(exhibits): State<Arc<Exhibits>>) -> Response {

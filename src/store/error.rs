@@ -1,7 +1,9 @@
 //! What can go wrong with the database, in words that name the database and say what to do. Never a password.
 
 use std::path::Path;
+use std::time::Duration;
 
+use super::Store;
 use super::url::DatabaseUrl;
 
 /// An error of the store.
@@ -80,6 +82,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// It said nothing for so long.
+    pub fn silent(store: &Store, waited: Duration) -> Self {
+        Self::Statement {
+            action: "check the schema",
+            url: store.url.clone(),
+            problem: format!("no answer within {waited:?}"),
+            is_general: true,
+        }
+    }
+
     /// Whether nothing must be written until somebody has done something about it.
     pub fn forbids_writing(&self) -> bool {
         matches!(
@@ -143,7 +155,9 @@ fn problem(url: &DatabaseUrl, error: &sqlx::Error) -> String {
             "; is the server running, and are host and port right?"
         }
         sqlx::Error::Io(_) => "; are host and port right, and can they be reached from here?",
-        sqlx::Error::Tls(error) => return format!("{error}{}", tls_advice(url, &error.to_string())),
+        sqlx::Error::Tls(error) => {
+            return format!("{error}{}", tls_advice(url, &error.to_string()));
+        }
         sqlx::Error::PoolTimedOut => "; the database is slow or out of connections",
         _ => "",
     };
@@ -190,8 +204,7 @@ fn is_general(url: &DatabaseUrl, error: &sqlx::Error) -> bool {
             .is_ok_and(|code| matches!(code & 0xff, 8 | 10 | 11 | 13 | 14 | 26)),
         // Insufficient resources, operator intervention, system error, connection exception; read-only.
         DatabaseUrl::Postgres(_) => {
-            ["53", "57", "58", "08"].contains(&code.get(..2).unwrap_or_default())
-                || code == "25006"
+            ["53", "57", "58", "08"].contains(&code.get(..2).unwrap_or_default()) || code == "25006"
         }
     }
 }

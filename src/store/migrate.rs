@@ -1,7 +1,7 @@
 //! Bringing a database to the schema of this k6sync, under a lock, so that any number may start at once.
 
-use sqlx::{Connection, Executor, Row, SqlSafeStr};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{Connection, Executor, Row, SqlSafeStr};
 
 use super::connect::Db;
 use super::transaction::Leased;
@@ -37,7 +37,8 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
 
 const STATE: &str = "
     SELECT (SELECT CAST(max(version) AS TEXT) FROM _sqlx_migrations WHERE success), (SELECT id FROM database_identity)";
-const VERSION: &str = "SELECT CAST(max(version) AS TEXT), CAST(NULL AS TEXT) FROM _sqlx_migrations WHERE success";
+const VERSION: &str =
+    "SELECT CAST(max(version) AS TEXT), CAST(NULL AS TEXT) FROM _sqlx_migrations WHERE success";
 
 const fn newest() -> i64 {
     MIGRATIONS[MIGRATIONS.len() - 1].0
@@ -109,7 +110,10 @@ impl Store {
     }
 
     /// Schema version and id; `None`: there is no such table. By the simple protocol: one round trip, nothing prepared.
-    async fn state(&self, query: &'static str) -> Result<Option<(i64, Option<String>)>, StoreError> {
+    async fn state(
+        &self,
+        query: &'static str,
+    ) -> Result<Option<(i64, Option<String>)>, StoreError> {
         self.again("read the schema version", || async {
             let state: Result<(Option<String>, Option<String>), sqlx::Error> = on!(self, pool => {
                 match pool.fetch_one(query).await {

@@ -21,9 +21,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use self::connect::Db;
 pub use self::error::StoreError;
 use self::file::OpenFile;
@@ -35,6 +32,9 @@ use self::sql::{InsertChunks, Placed, Sql};
 pub use self::text::{sql_text, with_runs_joined};
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
 use crate::retry::{Policy, Retry, retry};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Transactions undone by others, or by a connection that broke, are tried again like this.
 const AGAIN: Policy = Policy {

@@ -130,10 +130,7 @@ impl std::str::FromStr for DatabaseUrl {
                 }
                 match sqlite_options(text) {
                     Ok(_) => Ok(Self::Sqlite(text.to_owned())),
-                    Err(error) => Err(DatabaseUrlError::Sqlite(
-                        text.to_owned(),
-                        error.to_string(),
-                    )),
+                    Err(error) => Err(DatabaseUrlError::Sqlite(text.to_owned(), error.to_string())),
                 }
             }
             "postgres" | "postgresql" => {
@@ -178,7 +175,13 @@ fn unambiguous(rest: &str) -> Result<(), DatabaseUrlError> {
         return Err(Ambiguous("more than one @"));
     }
     let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if user.to_ascii_lowercase().split(':').next().unwrap_or_default().contains("%3a") {
+    if user
+        .to_ascii_lowercase()
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .contains("%3a")
+    {
         return Err(Ambiguous("a user with a : in it"));
     }
     let is_address = host.starts_with('[') && !host.contains('%');
@@ -194,8 +197,13 @@ fn unambiguous(rest: &str) -> Result<(), DatabaseUrlError> {
 /// The driver passes over parameters that it does not know, and logs them with their values.
 fn check_parameters(url: &Url) -> Result<(), DatabaseUrlError> {
     let is_spaced = |pair: &str| pair.starts_with("password=") && pair.contains('+');
-    if url.query().is_some_and(|query| query.split('&').any(is_spaced)) {
-        return Err(DatabaseUrlError::Ambiguous("a + in a parameter, which means a space"));
+    if url
+        .query()
+        .is_some_and(|query| query.split('&').any(is_spaced))
+    {
+        return Err(DatabaseUrlError::Ambiguous(
+            "a + in a parameter, which means a space",
+        ));
     }
     for (key, value) in url.query_pairs() {
         let key: &str = &key;
@@ -377,7 +385,10 @@ mod tests {
             ("sqlite:///var/k6.db?mode=rwc", Some("/var/k6.db")),
             ("sqlite:k6.db", Some("k6.db")),
             ("sqlite:///a%20b/c%3Fd%25.db", Some("/a b/c?d%.db")),
-            ("sqlite:///my:memory:folder/k6.db", Some("/my:memory:folder/k6.db")),
+            (
+                "sqlite:///my:memory:folder/k6.db",
+                Some("/my:memory:folder/k6.db"),
+            ),
             ("sqlite://k6.db?mode=memory", None),
             ("sqlite::memory:", None),
         ] {

@@ -721,7 +721,11 @@ fn a_container_that_ended_is_told_with_all_that_is_known_of_its_end() {
 
 #[test]
 fn a_step_whose_plan_panics_stays_as_it_is_and_the_others_are_planned() {
-    let steps = vec![pinned(1, "a", "a"), pinned(2, "b", "b"), pinned(3, "c", "c")];
+    let steps = vec![
+        pinned(1, "a", "a"),
+        pinned(2, "b", "b"),
+        pinned(3, "c", "c"),
+    ];
     let planned = |step: &Step| StepPlan {
         step: step.clone(),
         record: StepRecord::default(),

@@ -1,0 +1,81 @@
+//! The loop's start: a database that is down, being upgraded or not yet there is waited for, while the server tells why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::config::Config;
+use crate::retry::Pauses;
+use crate::server::pulse::Pulse;
+use crate::server::readiness::Readiness;
+use crate::store::Store;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// It says that it is alive so often.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A database that must not be used is looked at again so often.
+const RECHECK: Duration = Duration::from_secs(2);
+/// And given so long to answer.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The database, open and of our schema, however long that takes: whatever is wrong with it may be mended from outside.
+pub(super) async fn open_store(
+    config: &Config,
+    no_migrate: bool,
+    readiness: &Readiness,
+    pulse: &Pulse,
+) -> Arc<Store> {
+    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+    loop {
+        let opening = super::open_store(config, no_migrate, false);
+        match alive(pulse, opening).await {
+            Ok(store) => {
+                tracing::info!("the database {} is open", config.database_url);
+                return Arc::new(store);
+            }
+            Err(error) => {
+                let pause = pauses.next_pause();
+                tracing::error!(next_attempt_in = ?pause, "waiting for the database: {error}");
+                readiness.unfit(error.to_string());
+                alive(pulse, sleep(pause)).await;
+            }
+        }
+    }
+}
+
+/// Does `work`, however long it takes, and says meanwhile that we are alive.
+async fn alive<T>(pulse: &Pulse, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        pulse.beat("the start", Instant::now() + HEARTBEAT);
+        tokio::select! {
+            done = &mut work => return done,
+            () = sleep(HEARTBEAT) => {}
+        }
+    }
+}
+
+/// Waits, apart from the loop, until the database may be used again.
+pub(super) fn wait_until_fit(store: &Arc<Store>, readiness: &Arc<Readiness>) {
+    let (store, readiness) = (Arc::clone(store), Arc::clone(readiness));
+    tokio::spawn(async move {
+        loop {
+            sleep(RECHECK).await;
+            match check(&store).await {
+                Ok(()) => break,
+                Err(problem) => readiness.unfit(problem),
+            }
+        }
+        tracing::info!("the database may be used again");
+        readiness.fit();
+    });
+}
+
+async fn check(store: &Store) -> Result<(), String> {
+    tokio::time::timeout(CHECK_TIMEOUT, store.check())
+        .await
+        .map_err(|_| format!("the database does not answer within {CHECK_TIMEOUT:?}"))?
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,115 @@
+//! Whether we can do our work, as far as the loop knows: the database is open and may be written, and cycles succeed.
+//!
+//! The loop says so, `/readyz` shows it, and the election stands aside while the database must not be used by us.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::election::Leadership;
+use crate::store::Store;
+
+/// A database that does not answer for so long is not reachable.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// So many cycles fail in a row before it is more than a hiccup.
+const FAILURES: u32 = 3;
+
+/// What the loop knows.
+#[derive(Debug)]
+pub struct Readiness {
+    store: OnceLock<Arc<Store>>,
+    /// Why the database must not be used now, if it must not.
+    unfit: watch::Sender<Option<String>>,
+    /// Why cycles fail, if they do.
+    failing: Mutex<Option<String>>,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self {
+            store: OnceLock::new(),
+            unfit: watch::Sender::new(Some("the database is being opened".to_owned())),
+            failing: Mutex::new(None),
+        }
+    }
+}
+
+impl Readiness {
+    /// The database is open, and of our schema.
+    pub fn opened(&self, store: &Arc<Store>) {
+        // It is opened once.
+        let _ = self.store.set(Arc::clone(store));
+        self.fit();
+    }
+
+    /// The database must not be used, for this reason.
+    pub fn unfit(&self, problem: String) {
+        self.unfit.send_replace(Some(problem));
+    }
+
+    /// The database may be used.
+    pub fn fit(&self) {
+        self.unfit.send_replace(None);
+    }
+
+    /// Follows whether the database may be used; if not, why.
+    pub fn fitness(&self) -> watch::Receiver<Option<String>> {
+        self.unfit.subscribe()
+    }
+
+    /// A cycle was completed.
+    pub fn completed(&self) {
+        self.set_failing(None);
+    }
+
+    /// A cycle failed, the last of so many in a row, because of the database or of something else.
+    pub fn failed(&self, in_a_row: u32, problem: &str, is_database: bool) {
+        if is_database || in_a_row >= FAILURES {
+            self.set_failing(Some(format!("the last cycle failed: {problem}")));
+        }
+    }
+
+    fn set_failing(&self, problem: Option<String>) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    /// Database and API server are there and cycles succeed; or there is nothing to do for us, since another syncs.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub async fn check(&self, leadership: Leadership) -> Result<(), String> {
+        if let Some(problem) = self.unfit.borrow().clone() {
+            return Err(problem);
+        }
+        match leadership {
+            Leadership::Standby { holder: Some(_) } => return Ok(()),
+            Leadership::Standby { holder: None } => {
+                return Err(
+                    "the lease can't be read: the API server is not reachable, or does not let us"
+                        .to_owned(),
+                );
+            }
+            Leadership::Leader => {}
+        }
+        let failing = self
+            .failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(problem) = failing {
+            return Err(problem);
+        }
+        let Some(store) = self.store.get() else {
+            return Ok(());
+        };
+        match timeout(PING_TIMEOUT, store.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!(
+                "the database does not answer within {PING_TIMEOUT:?}"
+            )),
+        }
+    }
+}
