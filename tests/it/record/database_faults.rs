@@ -1,7 +1,5 @@
 //! Databases that go away, lock up, contradict and are full.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,6 +9,7 @@ use sqlx::{ConnectOptions, Connection, Executor};
 
 use super::seed;
 use super::world::{Rules, World};
+use crate::support::postgres_server::Server;
 use crate::support::{Cluster, Database};
 
 /// At least so many connections are killed.
@@ -123,7 +122,7 @@ async fn collide(url: String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_is_restarted_in_the_middle_of_a_cycle() {
-    let Some(server) = Server::start() else {
+    let Some(server) = Server::start(&[]) else {
         println!("not shown: there are no PostgreSQL programs here to start a server with");
         return;
     };
@@ -202,96 +201,4 @@ async fn the_disk_is_full() {
     );
     let figures = world.finish().await;
     assert_eq!(figures.gap_rows, 0);
-}
-
-/// A PostgreSQL of our own, to be restarted.
-#[derive(Clone)]
-struct Server {
-    bin: PathBuf,
-    folder: PathBuf,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-        let bin = versions
-            .filter_map(|version| Some(version.ok()?.path().join("bin")))
-            .filter(|bin| bin.join("initdb").exists())
-            .max()?;
-        let folder = tempfile::tempdir().unwrap().keep();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let server = Self { bin, folder, port };
-        let data = server.folder.join("data").display().to_string();
-        if is_root() {
-            let owner = Command::new("chown")
-                .arg("postgres")
-                .arg(&server.folder)
-                .status();
-            assert!(owner.unwrap().success());
-        }
-        server.run("initdb", &["-D", &data, "-U", "postgres", "-A", "trust"]);
-        server.control(&["start"]);
-        Some(server)
-    }
-
-    fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
-    }
-
-    fn control(&self, action: &[&str]) {
-        let data = self.folder.join("data").display().to_string();
-        let log = self.folder.join("log").display().to_string();
-        let options = format!(
-            "-p {} -k {} -c listen_addresses=127.0.0.1",
-            self.port,
-            self.folder.display()
-        );
-        let args = ["-D", &data, "-l", &log, "-w", "-o", &options];
-        self.run("pg_ctl", &[&args[..], action].concat());
-    }
-
-    fn stop(&self) {
-        self.control(&["-m", "immediate", "stop"]);
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-
-    /// PostgreSQL refuses to run as root.
-    fn run(&self, program: &str, args: &[&str]) {
-        let program = self.bin.join(program);
-        let mut command = match is_root() {
-            true => {
-                let mut command = Command::new("setpriv");
-                command
-                    .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-                    .arg(program);
-                command
-            }
-            false => Command::new(program),
-        };
-        let log = std::fs::File::options()
-            .append(true)
-            .create(true)
-            .open(std::env::temp_dir().join(format!("k6sync-test-pg-{}.log", self.port)))
-            .unwrap();
-        let status = command
-            .args(args)
-            .current_dir("/")
-            .stdin(std::process::Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .status()
-            .unwrap();
-        let path = std::env::temp_dir().join(format!("k6sync-test-pg-{}.log", self.port));
-        let said = std::fs::read_to_string(&path).unwrap_or_default();
-        let _ = std::fs::remove_file(&path);
-        assert!(status.success(), "{args:?}: {said}");
-    }
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }

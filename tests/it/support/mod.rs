@@ -3,6 +3,7 @@
 pub mod api_server;
 pub mod cluster;
 pub mod database;
+pub mod postgres_server;
 pub mod program;
 pub mod running_loop;
 

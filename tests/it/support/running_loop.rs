@@ -27,6 +27,7 @@ pub const COMPLETED: &str = "k6sync_cycles_total{outcome=\"completed\"}";
 pub const LEADER: &str = "k6sync_leader";
 
 const LISTENING: &str = "listening on http";
+const OPEN: &str = " is open";
 
 /// A loop of the real binary, killed when dropped. If the test fails, its log is printed.
 pub struct RunningLoop {
@@ -91,8 +92,15 @@ impl RunningLoop {
             .kubeconfig(cluster.kubeconfig())
     }
 
-    /// Starts this program, which must be a loop, and waits until its server answers: the database is migrated by then.
+    /// Starts this program, which must be a loop, and waits until its server answers and its database is open and migrated.
     pub async fn spawn(program: Program) -> Self {
+        let running = Self::spawn_early(program).await;
+        running.wait_for_line(OPEN, UP_WITHIN).await;
+        running
+    }
+
+    /// Starts this program, which must be a loop, and waits until its server answers.
+    pub async fn spawn_early(program: Program) -> Self {
         let (mut child, folder) = program.spawn();
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = child.stderr.take().unwrap();
