@@ -38,6 +38,14 @@ install_postgres() {
         fail "PostgreSQL could not be installed; install it by hand, or set K6SYNC_TEST_POSTGRES_URL"
 }
 
+# PgBouncer, for the test that puts it before PostgreSQL; without it that test says that it shows nothing.
+install_pgbouncer() {
+    [ -x /usr/sbin/pgbouncer ] || [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null && return
+    say "Installing PgBouncer"
+    apt-get update -q > /dev/null 2>&1 || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q pgbouncer > /dev/null 2>&1 || say "PgBouncer could not be installed"
+}
+
 # start_postgres [SETTING…]: the server has these settings, such as fsync=off.
 start_postgres() {
     find_postgres || { install_postgres; find_postgres || fail "PostgreSQL was installed, but initdb is not to be found"; }

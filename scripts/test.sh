@@ -55,6 +55,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 else
     say "against the stand-in cluster (set KUBEBUILDER_ASSETS for a real API server)"
 fi
+install_pgbouncer
 log=$(mktemp)
 figures=$(mktemp)
 export K6SYNC_TEST_FIGURES=$figures

@@ -38,10 +38,10 @@ impl Cli {
     }
 }
 
-/// The text without those of the arguments that are URLs with a user.
+/// The text without those of the arguments that are URLs.
 fn without_urls(text: &str, arguments: impl Iterator<Item = String>) -> String {
     arguments
-        .filter(|argument| argument.contains("://") && argument.contains('@'))
+        .filter(|argument| argument.contains("://"))
         .fold(text.to_owned(), |text, argument| {
             let (_, value) = argument.split_once('=').unwrap_or_default();
             let text = text.replace(&argument, "URL");

@@ -436,11 +436,6 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
             "it holds a URL and no keys; write databaseUrl: URL".to_owned(),
         ));
     }
-    if document["databaseUrl"].is_object() || document["databaseUrl"].is_array() {
-        return Err(malformed(
-            "databaseUrl: it must be text; put it in quotation marks".to_owned(),
-        ));
-    }
     if let Some(key) = unknown_key(&document) {
         return Err(ConfigError::UnknownKey {
             path: path.to_owned(),
@@ -449,6 +444,11 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
                 .unwrap_or_default(),
             key,
         });
+    }
+    if document["databaseUrl"].is_object() || document["databaseUrl"].is_array() {
+        return Err(malformed(
+            "databaseUrl: it must be text; put it in quotation marks".to_owned(),
+        ));
     }
     yaml::from_str(&text).map_err(malformed)
 }

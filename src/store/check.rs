@@ -3,9 +3,9 @@
 use sqlx::sqlite::SqlitePool;
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 
-use super::connect::{self, Db};
+use super::connect::Db;
 use super::file::{Fate, OpenFile};
-use super::{DatabaseUrl, Store, StoreError, on};
+use super::{DatabaseUrl, Store, StoreError, on, sqlite};
 
 const ID: &str = "SELECT id FROM database_identity";
 
@@ -125,7 +125,7 @@ impl Store {
         let DatabaseUrl::Sqlite(text) = &self.url else {
             return Err(sqlx::Error::RowNotFound);
         };
-        let mut connection = connect::sqlite_reader(text)?.connect().await?;
+        let mut connection = sqlite::options_to_read(text)?.connect().await?;
         let id = connection.fetch_one(ID).await?.try_get(0);
         connection.close().await?;
         id

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -36,13 +36,11 @@ pub(super) async fn open_sqlite(
     text: &str,
     read_only: bool,
 ) -> Result<(Db, &'static Sql), sqlx::Error> {
-    let options = sqlite::options(text)?;
-    let is_to_exist = read_only || url.has_mode("rw") || url.has_mode("ro");
+    let must_exist = url.has_mode("rw");
     let options = match read_only {
-        true => options.read_only(true),
-        false => options,
-    }
-    .create_if_missing(!is_to_exist);
+        true => sqlite::options_to_read(text)?,
+        false => sqlite::options(text)?.create_if_missing(!must_exist),
+    };
     // Writing beyond a limit on file sizes is to be an error that SQLite tells, and not the end of the process.
     drop(signal(SignalKind::from_raw(SIGXFSZ))?);
     let pool = SqlitePoolOptions::new()
@@ -58,17 +56,16 @@ pub(super) async fn open_sqlite(
     Ok((Db::Sqlite(pool), &sqlite::SQL))
 }
 
-/// One connection that only reads, apart from the pool.
-pub(super) fn sqlite_reader(text: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
-    Ok(sqlite::options(text)?
-        .read_only(true)
-        .create_if_missing(false))
-}
-
 /// The PostgreSQL database at this URL, directly or behind a pooler.
 pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, &'static Sql), sqlx::Error> {
     for parameter in url.foreign_parameters() {
         tracing::warn!("the database URL's parameter {parameter} is passed over");
+    }
+    for (parameter, file) in url.certificate_files() {
+        if let Err(error) = std::fs::File::open(&file) {
+            let problem = format!("{parameter} names {file}, which can't be read: {error}");
+            return Err(sqlx::Error::Configuration(problem.into()));
+        }
     }
     let options = url
         .postgres_options()

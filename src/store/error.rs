@@ -127,6 +127,13 @@ impl StoreError {
 
 /// What is wrong and what to do about it.
 fn problem(url: &DatabaseUrl, error: &sqlx::Error) -> String {
+    // The driver tells some of these as I/O errors.
+    if let sqlx::Error::Io(_) | sqlx::Error::Tls(_) = error {
+        let said = error.to_string();
+        if let Some(advice) = certificate_advice(url, &said) {
+            return format!("{said}{advice}");
+        }
+    }
     let advice = match error {
         sqlx::Error::Database(error) => match (url, error.code().as_deref()) {
             (DatabaseUrl::Postgres(_), Some("28P01" | "28000")) => {
@@ -155,8 +162,8 @@ fn problem(url: &DatabaseUrl, error: &sqlx::Error) -> String {
             "; is the server running, and are host and port right?"
         }
         sqlx::Error::Io(_) => "; are host and port right, and can they be reached from here?",
-        sqlx::Error::Tls(error) => {
-            return format!("{error}{}", tls_advice(url, &error.to_string()));
+        sqlx::Error::Tls(_) => {
+            "; has the server TLS? If not, and the way to it is safe, say sslmode=disable in the database URL"
         }
         sqlx::Error::PoolTimedOut => "; the database is slow or out of connections",
         _ => "",
@@ -168,24 +175,26 @@ fn problem(url: &DatabaseUrl, error: &sqlx::Error) -> String {
     format!("{text}{advice}")
 }
 
-fn tls_advice(url: &DatabaseUrl, said: &str) -> String {
+fn certificate_advice(url: &DatabaseUrl, said: &str) -> Option<String> {
     let host = match url {
         DatabaseUrl::Postgres(url) => url.host_str().unwrap_or("localhost"),
-        DatabaseUrl::Sqlite(_) => "",
+        DatabaseUrl::Sqlite(_) => return None,
     };
-    if said.contains("NotValidForName") || said.contains("not valid for name") {
+    if !said.contains("certificate") {
+        return None;
+    }
+    let advice = if said.contains("NotValidForName") || said.contains("not valid for name") {
         format!(
             "; the certificate is another host's than {host}: connect by a name that it bears, or use sslmode=verify-ca"
         )
-    } else if said.contains("UnknownIssuer") {
+    } else if said.contains("xpired") {
+        format!("; renew the certificate of {host}, and check the clocks")
+    } else {
         format!(
             "; the certificate of {host} is not signed by a certificate authority that is trusted here: name yours by sslrootcert=FILE in the database URL"
         )
-    } else if said.contains("Expired") {
-        format!("; renew the certificate of {host}")
-    } else {
-        "; has the server TLS? If not, and the way to it is safe, say sslmode=disable in the database URL".to_owned()
-    }
+    };
+    Some(advice)
 }
 
 /// Whether it is the database that fails, and not what was asked of it.

@@ -26,6 +26,15 @@ pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
         .busy_timeout(BUSY_TIMEOUT))
 }
 
+/// How one is opened that is only to be read: whatever would change the file is left out.
+pub(super) fn options_to_read(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    Ok(url
+        .parse::<SqliteConnectOptions>()?
+        .create_if_missing(false)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT))
+}
+
 /// Each statement is handed to SQLite's own thread and back.
 impl InsertChunks for SqliteConnection {
     async fn insert_chunks(&mut self, chunks: &[Placed<'_>]) -> Result<(), sqlx::Error> {

@@ -264,6 +264,25 @@ impl DatabaseUrl {
             .any(|(key, value)| key == "mode" && value == mode)
     }
 
+    /// Its parameters that name files, with these.
+    pub(super) fn certificate_files(&self) -> Vec<(&'static str, String)> {
+        let Self::Postgres(url) = self else {
+            return Vec::new();
+        };
+        url.query_pairs()
+            .filter(|(_, value)| !value.contains("-----BEGIN"))
+            .filter_map(|(key, value)| {
+                let parameter = match &*key {
+                    "sslrootcert" | "ssl-root-cert" | "ssl-ca" => "sslrootcert",
+                    "sslcert" | "ssl-cert" => "sslcert",
+                    "sslkey" | "ssl-key" => "sslkey",
+                    _ => return None,
+                };
+                Some((parameter, value.into_owned()))
+            })
+            .collect()
+    }
+
     /// Its parameters that are passed over.
     pub(super) fn foreign_parameters(&self) -> Vec<&'static str> {
         let Self::Postgres(url) = self else {

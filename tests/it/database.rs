@@ -201,10 +201,12 @@ async fn a_newer_schema_stops_a_running_loop_until_it_is_gone(database: Database
     database.execute(NOT_NEWER).await;
     wait_for_readyz(&running, |ready| ready.status == 200).await;
     running.wait_for_at_least(LEADER, 1.0, PROMPTLY).await;
-    wait_for("the lines", PROMPTLY, async || {
-        database.number("SELECT count(*) FROM log_chunks").await > 0
-    })
-    .await;
+    let completed = running.metric(COMPLETED).await;
+    running
+        .wait_for_at_least(COMPLETED, completed + 1.0, PROMPTLY)
+        .await;
+    let sync = Program::sync_once(&cluster, &database, &[]).report().await;
+    assert_eq!(sync["errors"], 0, "{sync}");
     cluster.assert_as_written(&database, &pods).await;
 }
 
