@@ -2,6 +2,7 @@
 //!
 //! Objects are made over HTTP in both, so that a test can't do what a real API server would refuse.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,6 +166,21 @@ impl Cluster {
         self.request("POST", "/api/v1/namespaces", &namespace).await;
     }
 
+    /// Deletes the namespace, with all that is in it.
+    pub async fn delete_namespace(&self) {
+        let path = format!("/api/v1/namespaces/{}", self.namespace);
+        self.request("DELETE", &path, &json!({})).await;
+    }
+
+    /// Whether the namespace is there, be it that it is going.
+    pub async fn has_namespace(&self) -> bool {
+        let path = format!("/api/v1/namespaces/{}", self.namespace);
+        let found = self
+            .try_request("GET", &path, "application/json", &Value::Null)
+            .await;
+        found.is_ok()
+    }
+
     /// A kubeconfig for this namespace, of somebody who may do everything.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
@@ -193,6 +209,11 @@ impl Cluster {
         let path = self.folder.path().join(name);
         std::fs::write(&path, serde_json::to_string(&config).unwrap()).unwrap();
         path
+    }
+
+    /// Where the stand-in listens.
+    pub fn address(&self) -> SocketAddr {
+        self.standin.addr()
     }
 
     /// The namespace.
@@ -281,6 +302,15 @@ impl Cluster {
         });
         self.request("POST", &self.test_runs(), &object).await;
         self.stage(name, stage).await
+    }
+
+    /// Makes a TestRun with this spec, that k6-operator has not looked at yet.
+    pub async fn test_run_with(&self, name: &str, spec: Value) {
+        let object = json!({
+            "apiVersion": "k6.io/v1alpha1", "kind": "TestRun",
+            "metadata": {"name": name, "namespace": self.namespace}, "spec": spec,
+        });
+        self.request("POST", &self.test_runs(), &object).await;
     }
 
     /// Sets a TestRun's stage.

@@ -4,6 +4,7 @@ pub mod api_server;
 pub mod cluster;
 pub mod database;
 pub mod postgres_server;
+pub mod door;
 pub mod program;
 pub mod running_loop;
 
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use cluster::Cluster;
 pub use database::Database;
+pub use door::Door;
 pub use program::Program;
 pub use running_loop::RunningLoop;
 

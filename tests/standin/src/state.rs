@@ -287,6 +287,9 @@ impl State {
             "testruns" => self.collect_garbage(&namespace, &name),
             _ => {}
         }
+        if resource.namespaced {
+            self.end_namespace(&namespace);
+        }
     }
 
     fn collect_garbage(&mut self, namespace: &str, test_run: &str) {
@@ -303,6 +306,58 @@ impl State {
             let name = key.split_once('/').map_or(&*key, |(_, name)| name);
             // Not there any more is as good as deleted.
             let _ = self.delete(pods, namespace, name, &Value::Null, false);
+        }
+    }
+
+    /// As the namespace controller: everything in it is deleted, and then it goes itself.
+    fn delete_namespace(
+        &mut self,
+        resource: &'static Resource,
+        name: &str,
+        mut object: Value,
+    ) -> Deletion {
+        if !is_deleting(&object) {
+            object["metadata"]["deletionTimestamp"] = self.now().into();
+            object["status"] = json!({"phase": "Terminating"});
+            object = self.commit(resource, name, object);
+        }
+        for resource in RESOURCES.iter().filter(|resource| resource.namespaced) {
+            let objects = self.objects(resource);
+            let names: Vec<String> = in_namespace(&objects, resource, Some(name), "")
+                .filter_map(|(key, _)| Some(key.split_once('/')?.1.to_owned()))
+                .collect();
+            drop(objects);
+            for object in names {
+                // Not there any more is as good as deleted.
+                let _ = self.delete(resource, name, &object, &Value::Null, false);
+            }
+        }
+        self.end_namespace(name);
+        match self.get(resource, "", name) {
+            Some(object) => Deletion::Held(object),
+            None => Deletion::Gone(object),
+        }
+    }
+
+    /// A namespace that is being deleted goes when nothing is left in it.
+    fn end_namespace(&mut self, name: &str) {
+        let Some(namespaces) = Resource::named("namespaces") else {
+            return;
+        };
+        let is_empty = |resource: &Resource| {
+            in_namespace(&self.objects(resource), resource, Some(name), "")
+                .next()
+                .is_none()
+        };
+        let is_over = self
+            .get(namespaces, "", name)
+            .is_some_and(|namespace| is_deleting(&namespace))
+            && RESOURCES
+                .iter()
+                .filter(|resource| resource.namespaced)
+                .all(is_empty);
+        if is_over {
+            self.take_away(namespaces, &namespaces.key("", name));
         }
     }
 
@@ -461,6 +516,9 @@ impl State {
             return Err(Failure::not_found(resource, name));
         };
         check_preconditions(resource, name, &object, preconditions)?;
+        if resource.plural == "namespaces" && !dry {
+            return Ok(self.delete_namespace(resource, name, object));
+        }
         if !has_finalizers(&object) {
             if !dry {
                 self.take_away(resource, &key);
