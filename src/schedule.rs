@@ -1,7 +1,8 @@
 //! When the next cycle starts. Pure: the time is an argument.
 //!
 //! Cycles start at a fixed rate, counted from the start of each. One that outlasts the interval makes the starts that it
-//! covered fall away: they are neither queued nor do cycles overlap. After repeated failures the pause grows.
+//! covered fall away: they are neither queued nor do cycles overlap. After repeated failures the pause grows. A cycle that
+//! is wanted early comes between, and the rhythm goes on.
 
 use std::time::Duration;
 
@@ -15,12 +16,19 @@ const FAILURES_WITHOUT_PAUSE: u32 = 2;
 /// The longest pause between two attempts, however often they failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
+/// Where one of them was wanted early, no two cycles start within this.
+const APART: Duration = Duration::from_secs(5);
+
 /// The schedule of one loop.
 #[derive(Debug)]
 pub struct Schedule {
     interval: Interval,
-    /// When the last cycle started; `None`: the next one is the first.
+    /// When the last cycle of the rhythm started; `None`: the next one is the first.
     last_start: Option<Instant>,
+    /// When the last cycle of any kind started.
+    begun_at: Option<Instant>,
+    /// The next cycle had better not wait for its turn.
+    is_wanted: bool,
     /// Not before this, whatever the interval says.
     not_before: Option<Instant>,
     failures: u32,
@@ -42,6 +50,8 @@ impl Schedule {
         Self {
             interval,
             last_start: None,
+            begun_at: None,
+            is_wanted: false,
             not_before: None,
             failures: 0,
             pauses: Pauses::new(Duration::from_secs(interval.seconds()), LONGEST_PAUSE),
@@ -59,16 +69,27 @@ impl Schedule {
     /// The next cycle starts at once, whatever was before.
     pub fn restart(&mut self) {
         self.last_start = None;
+        self.begun_at = None;
         self.not_before = None;
         self.failures = 0;
         self.pauses = Pauses::new(self.period(), LONGEST_PAUSE);
     }
 
+    /// The next cycle is wanted as soon as may be.
+    pub fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
     /// When the next cycle starts; in the past: now.
     pub fn next_start(&self, now: Instant) -> Instant {
         let due = match self.last_start {
+            Some(start) if self.is_wanted => now.min(start + self.period()),
             Some(start) => start + self.period(),
             None => now,
+        };
+        let due = match self.begun_at {
+            Some(begun_at) => due.max(begun_at + APART),
+            None => due,
         };
         self.not_before
             .map_or(due, |not_before| due.max(not_before))
@@ -76,13 +97,27 @@ impl Schedule {
 
     /// A cycle starts.
     pub fn started(&mut self, now: Instant) {
-        self.last_start = Some(now);
+        let period = self.period();
+        self.last_start = match self.last_start {
+            // It was early: the rhythm goes on.
+            Some(start) if now < start + period => Some(start),
+            // It had to wait for an early one.
+            Some(start) if self.begun_at > Some(start) && now < start + 2 * period => {
+                Some(start + period)
+            }
+            _ => Some(now),
+        };
+        self.begun_at = Some(now);
+        self.is_wanted = false;
     }
 
     /// The cycle that started last has ended.
     pub fn ended(&mut self, now: Instant, succeeded: bool) -> Ended {
         let mut skipped = 0;
-        if let Some(start) = self.last_start {
+        let took = self.begun_at.map(|begun_at| now.duration_since(begun_at));
+        if let Some(start) = self.last_start
+            && took >= Some(self.period())
+        {
             // Starts that the cycle covered are past; the next one keeps to the rhythm.
             let periods = now.duration_since(start).as_nanos() / self.period().as_nanos();
             skipped = u32::try_from(periods).unwrap_or(u32::MAX);
@@ -167,6 +202,34 @@ mod tests {
             schedule.next_start(begin + seconds(60)),
             begin + seconds(60)
         );
+    }
+
+    #[test]
+    fn an_early_cycle_starts_at_once_and_the_rhythm_goes_on() {
+        let begin = Instant::now();
+        let at = |second| begin + seconds(second);
+        let mut schedule = schedule(20);
+        schedule.started(begin);
+        schedule.ended(at(1), true);
+        schedule.want();
+        assert_eq!(schedule.next_start(at(2)), at(5), "never two within 5 s");
+        assert!(schedule.next_start(at(7)) <= at(7));
+        schedule.started(at(7));
+        // Wanted in a cycle: it may have looked already.
+        schedule.want();
+        assert_eq!(schedule.ended(at(8), true).skipped, 0);
+        assert_eq!(schedule.next_start(at(8)), at(12));
+        schedule.started(at(12));
+        schedule.ended(at(13), true);
+        assert_eq!(schedule.next_start(at(13)), at(20), "the rhythm");
+
+        schedule.want();
+        schedule.started(at(18));
+        assert_eq!(schedule.ended(at(21), true).skipped, 0);
+        assert_eq!(schedule.next_start(at(21)), at(23), "late");
+        schedule.started(at(23));
+        schedule.ended(at(24), true);
+        assert_eq!(schedule.next_start(at(24)), at(40), "and no later");
     }
 
     #[test]
