@@ -89,9 +89,10 @@ pub struct SyncOnce {
     /// Do not migrate the database; fail if it needs to be
     #[arg(long)]
     pub no_migrate: bool,
-    /// Hold TestRuns, by a finalizer, until their logs are recorded [default: capture.hold]
-    #[arg(long)]
-    pub hold: bool,
+    /// Hold TestRuns, by a finalizer, until their logs are recorded: those with `cleanup: post`, all, or none [default:
+    /// capture.hold, then only to let go of what is recorded; without a value: all]
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "all", hide_possible_values = true)]
+    pub hold: Option<HoldMode>,
 }
 
 /// `k6sync loop`
@@ -112,9 +113,10 @@ pub struct Loop {
     /// Do not migrate the database; fail if it needs to be
     #[arg(long)]
     pub no_migrate: bool,
-    /// Hold TestRuns, by a finalizer, until their logs are recorded [default: capture.hold]
-    #[arg(long)]
-    pub hold: bool,
+    /// Hold TestRuns, by a finalizer, until their logs are recorded: those with `cleanup: post`, all, or none [default:
+    /// capture.hold, then cleanup; without a value: all]
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "all", hide_possible_values = true)]
+    pub hold: Option<HoldMode>,
 }
 
 /// `k6sync job`
@@ -200,6 +202,9 @@ pub struct Release {
     /// TestRuns to let go [default: all that are held]
     #[arg(value_name = "TESTRUN")]
     pub names: Vec<String>,
+    /// Switch sync off first, so that no loop holds them again: what to run before k6sync is uninstalled
+    #[arg(long, conflicts_with = "names")]
+    pub stop: bool,
 }
 
 /// `k6sync prune`
@@ -273,4 +278,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+/// Which TestRuns are held until their logs are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HoldMode {
+    /// Those that k6-operator deletes when they have ended (`spec.cleanup: post`).
+    Cleanup,
+    /// All.
+    All,
+    /// None, and those that are held are let go.
+    None,
 }

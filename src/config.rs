@@ -1,14 +1,16 @@
 //! Flag > environment > file > default, checked once, into one typed [`Config`]. The only reader of the environment.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use jiff::fmt::friendly::{Direction, SpanPrinter};
-use serde::Deserialize;
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
-use crate::cli::{Common, LogFormat};
+use crate::cli::{Common, HoldMode, LogFormat};
 use crate::cluster::Namespaces;
 use crate::control::{Defaults, Interval, Source};
 use crate::cycle::Discovery;
@@ -35,8 +37,8 @@ pub struct Config {
     pub cycle_deadline: Duration,
     /// Logs read at a time.
     pub capture_concurrency: usize,
-    /// Whether TestRuns are held until their logs are recorded.
-    pub capture_hold: Option<bool>,
+    /// Which TestRuns are held until their logs are recorded; `None`: nobody said.
+    pub capture_hold: Option<HoldMode>,
     /// A TestRun is held no longer than this after its deletion was asked for.
     pub capture_hold_timeout: Duration,
     /// Name of the control ConfigMap.
@@ -61,6 +63,37 @@ pub struct Config {
     pub api_key: Option<ApiKey>,
     /// Who we are, in `sync_cycles.instance` and in the lease.
     pub instance: String,
+}
+
+impl<'de> Deserialize<'de> for HoldMode {
+    /// `true` and `false` are `all` and `none`, as in 0.1.0.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+        impl Visitor<'_> for Words {
+            type Value = HoldMode;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("cleanup, all or none")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<HoldMode, E> {
+                Ok(match value {
+                    true => HoldMode::All,
+                    false => HoldMode::None,
+                })
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<HoldMode, E> {
+                match word {
+                    "cleanup" => Ok(HoldMode::Cleanup),
+                    "all" => Ok(HoldMode::All),
+                    "none" => Ok(HoldMode::None),
+                    _ => Err(E::invalid_value(Unexpected::Str(word), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Words)
+    }
 }
 
 /// A secret. Neither `Debug` nor anything else shows it.
@@ -209,7 +242,7 @@ struct KubernetesFile {
 #[serde(rename_all = "camelCase", default, expecting = "keys with values")]
 struct CaptureFile {
     concurrency: Option<usize>,
-    hold: Option<bool>,
+    hold: Option<HoldMode>,
     hold_timeout: Option<SignedDuration>,
 }
 

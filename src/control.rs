@@ -4,13 +4,12 @@
 //! refused with a warning and the next source is used: control never stops a sync that people rely on.
 
 use std::fmt;
-use std::pin::pin;
 use std::str::FromStr;
+use std::time::Duration;
 
-use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, ClusterError, ConfigMap, ConfigMapChange};
 
@@ -168,6 +167,10 @@ impl Control {
 
 /// The annotation that says when a restart was last asked for.
 const RESTARTED_AT: &str = "k6sync.dev/restartedAt";
+/// How often the ConfigMap is looked at: with a dead connection to be noticed in between, an edit is in force within 2 s.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// A look that has come to nothing by then is told of, and begun anew.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// So often a change is tried again when others change the ConfigMap at the same time.
 const TRIES: usize = 5;
 
@@ -263,33 +266,43 @@ impl ControlMap {
 
     /// Keeps `control` up to date until its receivers are gone. What held last goes on to hold while the API server
     /// can't be reached.
-    pub async fn watch(&self, control: watch::Sender<Control>) {
-        let mut changes = pin!(self.cluster.watch_config_map(&self.namespace, &self.name));
+    ///
+    /// It looks again each second. A watch would tell sooner, but one whose connection has died tells nothing, and nothing
+    /// says that it has.
+    pub async fn follow(&self, control: watch::Sender<Control>) {
         let mut last_problem = String::new();
+        let mut last_map = None;
         loop {
-            let change = tokio::select! {
-                change = changes.next() => change,
+            let look = self.until(Instant::now() + LOOK_TIMEOUT);
+            let look = look.cluster.config_map(&self.namespace, &self.name);
+            let look = tokio::select! {
+                look = look => look,
                 () = control.closed() => return,
             };
-            match change {
-                Some(Ok(map)) => {
+            match look {
+                Ok(map) => {
                     last_problem.clear();
+                    if last_map.as_ref() == Some(&map) {
+                        sleep(LOOK_PERIOD).await;
+                        continue;
+                    }
                     let now = self.resolve(map.as_ref());
+                    last_map = Some(map);
                     control.send_if_modified(|known| {
                         let is_news = *known != now;
                         *known = now;
                         is_news
                     });
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     let problem = error.to_string();
                     if problem != last_problem {
-                        tracing::warn!(%error, "the control ConfigMap can't be watched; what it said last goes on to hold");
+                        tracing::warn!(%error, "the control ConfigMap can't be read; what it said last goes on to hold");
                         last_problem = problem;
                     }
                 }
-                None => return,
             }
+            sleep(LOOK_PERIOD).await;
         }
     }
 

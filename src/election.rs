@@ -21,6 +21,10 @@ const RENEW_PERIOD: Duration = Duration::from_secs(2);
 const STANDBY_PERIOD: Duration = Duration::from_secs(1);
 /// Letting go must not hold up the exit.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
+/// An attempt at it.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
+/// An attempt at anything else: a connection that has died must not cost the lease.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether we are the one who syncs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,9 +74,9 @@ enum Move {
 
 impl Election {
     /// `identity` must differ from that of every other candidate.
-    pub fn new(cluster: Cluster, namespace: &str, name: &str, identity: &str) -> Self {
+    pub fn new(cluster: &Cluster, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
-            cluster,
+            cluster: cluster.apart(PATIENCE),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             candidate: Candidate {
@@ -188,7 +192,9 @@ impl Election {
 
     /// Lets the others know at once that the lease is free, if it is ours.
     async fn release(&self) {
-        let cluster = self.cluster.until(Instant::now() + RELEASE_TIMEOUT);
+        // The connection may have died unnoticed.
+        let cluster = self.cluster.apart(RELEASE_PATIENCE);
+        let cluster = cluster.until(Instant::now() + RELEASE_TIMEOUT);
         let Ok(Some(lease)) = cluster.lease(&self.namespace, &self.name).await else {
             return;
         };

@@ -17,6 +17,7 @@ pub mod schedule;
 pub mod server;
 pub mod store;
 pub mod supervisor;
+pub mod sync_loop;
 pub mod telemetry;
 pub mod verify;
 mod yaml;

@@ -2,16 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::ConfigMap as ApiConfigMap;
-use kube::Api;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::watch_object;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::call::Call;
-use super::error::chain;
 use super::request::Send;
 use super::{Cluster, ClusterError};
 
@@ -129,30 +123,6 @@ impl Cluster {
             .send(&call, Send::post(&path(namespace, None), &object))
             .await?;
         decode(call, &body)
-    }
-
-    /// The ConfigMap now and at each change; `None` while there is none. It goes on for ever: after an error, a
-    /// disconnect or an expired version it begins anew, after a pause.
-    pub fn watch_config_map(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> impl Stream<Item = Result<Option<ConfigMap>, ClusterError>> + use<> {
-        let call = call("watch", namespace, name);
-        let api: Api<ApiConfigMap> = Api::namespaced(self.client.clone(), namespace);
-        watch_object(api, name)
-            .default_backoff()
-            .map(move |change| match change {
-                Ok(object) => Ok(object.map(|object| ConfigMap {
-                    data: object.data.unwrap_or_default(),
-                    annotations: object.metadata.annotations.unwrap_or_default(),
-                    resource_version: object.metadata.resource_version.unwrap_or_default(),
-                })),
-                Err(error) => Err(ClusterError::BrokenOff {
-                    call: Box::new(call.clone()),
-                    problem: chain(&error),
-                }),
-            })
     }
 }
 

@@ -17,7 +17,9 @@ mod request;
 mod reviews;
 mod test_runs;
 mod traffic;
+mod watch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::config::KubeConfigOptions;
@@ -26,7 +28,7 @@ use tokio::time::Instant;
 pub use self::call::Call;
 pub use self::config_maps::{ConfigMap, ConfigMapChange};
 pub use self::error::ClusterError;
-pub use self::holds::{FINALIZER, Hold};
+pub use self::holds::{Finalizer, Hold, OLD_FINALIZER, Release};
 pub use self::lease::{Lease, LeaseSpec};
 pub use self::list::{Listed, Malformed};
 pub use self::logs::{LogOptions, LogStream};
@@ -38,14 +40,20 @@ pub use self::test_runs::{
 };
 
 pub use self::traffic::{RequestLabels, Traffic};
+pub use self::watch::{Change, TestRunWatch};
 
 /// A connection to one cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Cluster {
     client: kube::Client,
+    /// For more of them.
+    config: Arc<kube::Config>,
     /// For messages.
     url: String,
     request_timeout: Duration,
+    /// The first attempt at a request is given so long, and each that follows twice as long as the one before, at most
+    /// `request_timeout`; `None`: each is given that.
+    patience: Option<Duration>,
     /// No request goes on after this.
     deadline: Option<Instant>,
     /// Of log requests; `None`: they do not wait for each other.
@@ -100,12 +108,14 @@ impl Cluster {
             config.root_cert.get_or_insert_default();
         }
         let url = config.cluster_url.to_string();
-        let client = kube::Client::try_from(config)
+        let client = kube::Client::try_from(config.clone())
             .map_err(|error| ClusterError::Config(error::chain(&error)))?;
         Ok(Self {
             client,
+            config: Arc::new(config),
             url: url.trim_end_matches('/').to_owned(),
             request_timeout,
+            patience: None,
             deadline: None,
             pace: None,
             traffic: Traffic::default(),
@@ -116,6 +126,19 @@ impl Cluster {
     pub fn until(&self, deadline: Instant) -> Self {
         Self {
             deadline: Some(deadline),
+            ..self.clone()
+        }
+    }
+
+    /// The same cluster by connections of its own, for requests that follow one another and must not wait for a dead
+    /// connection: an attempt that is not answered within `patience` is given up, its connection with it, and the next one
+    /// makes another.
+    pub fn apart(&self, patience: Duration) -> Self {
+        let client = kube::Client::try_from(kube::Config::clone(&self.config));
+        Self {
+            // It has worked before.
+            client: client.unwrap_or_else(|_| self.client.clone()),
+            patience: Some(patience),
             ..self.clone()
         }
     }

@@ -1,5 +1,6 @@
 //! Sending a request: its time limit, what is tried again, and what an answer that is not a success means.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,11 +106,12 @@ impl Cluster {
         request: Send,
         read: impl Fn(&Bytes) -> Result<T, serde_json::Error>,
     ) -> Result<(T, Option<Timestamp>), ClusterError> {
+        let (request, read) = (&request, &read);
         let (object, date) = self
-            .retrying(|| async {
-                let limit = self.time_limit();
+            .retrying(|attempt| async move {
+                let limit = self.time_limit_of(attempt);
                 let whole = async {
-                    let response = self.answer(call, &request).await?;
+                    let response = self.answer(call, request).await?;
                     let date = date(&response);
                     let body = response.into_body().collect().await;
                     let body = body.map_err(|error| ClusterError::BrokenOff {
@@ -138,9 +140,10 @@ impl Cluster {
         call: &Call,
         request: Send,
     ) -> Result<Response<Body>, ClusterError> {
-        self.retrying(|| async {
-            let limit = self.time_limit();
-            timeout(limit, self.answer(call, &request))
+        let request = &request;
+        self.retrying(|attempt| async move {
+            let limit = self.time_limit_of(attempt);
+            timeout(limit, self.answer(call, request))
                 .await
                 .unwrap_or_else(|_| Err(self.timed_out(call, limit)))
         })
@@ -155,6 +158,14 @@ impl Cluster {
                 .min(deadline.saturating_duration_since(Instant::now())),
             None => self.request_timeout,
         }
+    }
+
+    /// How long an attempt at a request may take; the first is number 0.
+    fn time_limit_of(&self, attempt: u32) -> Duration {
+        let limit = self.time_limit();
+        self.patience.map_or(limit, |patience| {
+            limit.min(patience.saturating_mul(2_u32.saturating_pow(attempt)))
+        })
     }
 
     pub(super) fn timed_out(&self, call: &Call, after: Duration) -> ClusterError {
@@ -173,7 +184,7 @@ impl Cluster {
         }
     }
 
-    async fn retrying<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, ClusterError>
+    async fn retrying<T, F>(&self, attempt: impl Fn(u32) -> F) -> Result<T, ClusterError>
     where
         F: Future<Output = Result<T, ClusterError>>,
     {
@@ -185,6 +196,8 @@ impl Cluster {
             total: give_up.saturating_duration_since(Instant::now()),
             ..RETRIES
         };
+        let attempts = AtomicU32::new(0);
+        let attempt = || attempt(attempts.fetch_add(1, Ordering::Relaxed));
         retry(policy, attempt, |error| {
             let verdict = judge(error);
             match verdict {

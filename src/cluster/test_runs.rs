@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use url::form_urlencoded::byte_serialize;
 
 use super::call::Call;
-use super::holds::FINALIZER;
 use super::list::{Item, Listed, Metadata, Resource, decode_object};
 use super::request::Send;
 use super::{Cluster, ClusterError, Namespaces};
@@ -40,6 +39,8 @@ pub struct TestRun {
     pub labels: BTreeMap<String, String>,
     /// `spec.parallelism`: how many runners.
     pub parallelism: Option<i64>,
+    /// `spec.cleanup` is `post`: k6-operator deletes it when it has ended (FACT 18).
+    pub cleans_up: bool,
     /// `status.stage`
     pub stage: Stage,
     /// Condition `CloudTestRunAborted` (FACT 20).
@@ -59,11 +60,6 @@ impl TestRun {
     /// The answer is no list; objects that can't be understood are [`Listed::malformed`].
     pub fn of_list(answer: &[u8]) -> Result<Listed<Self>, serde_json::Error> {
         Listed::page(answer, &any).map(|(listed, _)| listed)
-    }
-
-    /// Whether it bears our finalizer.
-    pub fn is_held(&self) -> bool {
-        self.finalizers.iter().any(|name| name == FINALIZER)
     }
 }
 
@@ -101,6 +97,11 @@ impl Stage {
         ("finished", Self::Finished),
         ("error", Self::Error),
     ];
+
+    /// k6-operator is done with it.
+    pub const fn has_ended(&self) -> bool {
+        matches!(self, Self::Finished | Self::Error)
+    }
 
     /// k6-operator's word.
     pub fn as_str(&self) -> &str {
@@ -162,6 +163,14 @@ impl Cluster {
     }
 }
 
+/// Where the TestRuns of a namespace are, or all (`None`).
+pub(super) fn collection(namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("{PREFIX}/namespaces/{namespace}/{PLURAL}"),
+        None => format!("{PREFIX}/{PLURAL}"),
+    }
+}
+
 /// Where a TestRun is; the names may come from a database row that anybody wrote.
 pub(super) fn path(namespace: &str, name: &str) -> String {
     let [namespace, name] =
@@ -170,7 +179,7 @@ pub(super) fn path(namespace: &str, name: &str) -> String {
 }
 
 #[derive(Deserialize)]
-struct Raw {
+pub(super) struct Raw {
     metadata: Metadata,
     #[serde(default)]
     spec: RawSpec,
@@ -181,6 +190,7 @@ struct Raw {
 #[derive(Default, Deserialize)]
 struct RawSpec {
     parallelism: Option<i64>,
+    cleanup: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -196,7 +206,6 @@ struct RawCondition {
     status: String,
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "the signature that `list` wants")]
 impl Item for TestRun {
     fn test_run(metadata: &Value) -> Option<&str> {
         metadata["name"].as_str()
@@ -211,7 +220,8 @@ fn any(raw: Raw) -> Result<Option<TestRun>, String> {
     test_run(raw).map(Some)
 }
 
-fn test_run(raw: Raw) -> Result<TestRun, String> {
+#[allow(clippy::unnecessary_wraps, reason = "the signature that `list` wants")]
+pub(super) fn test_run(raw: Raw) -> Result<TestRun, String> {
     let conditions = raw.status.conditions.unwrap_or_default();
     Ok(TestRun {
         namespace: raw.metadata.namespace,
@@ -220,6 +230,7 @@ fn test_run(raw: Raw) -> Result<TestRun, String> {
         created_at: raw.metadata.creation_timestamp,
         labels: raw.metadata.labels.unwrap_or_default(),
         parallelism: raw.spec.parallelism,
+        cleans_up: raw.spec.cleanup.as_deref() == Some("post"),
         stage: Stage::from(raw.status.stage.unwrap_or_default()),
         resource_version: raw.metadata.resource_version.unwrap_or_default(),
         finalizers: raw.metadata.finalizers.unwrap_or_default(),

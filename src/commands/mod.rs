@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use self::signals::Signals;
-use crate::cli::{Cli, Command, Common};
+use crate::cli::{Cli, Command, Common, HoldMode};
 use crate::cluster::{Cluster, ClusterError, Namespaces};
 use crate::config::{self, Config, ConfigError};
 use crate::control::ControlMap;
@@ -126,10 +126,11 @@ fn settings(config: &Config, cluster: &Cluster, trigger: &'static str, dry_run: 
         // After a sync by hand nobody knows when the next one comes.
         may_rest: false,
         hold: match config.capture_hold {
-            Some(true) => Holding::On,
-            Some(false) => Holding::Off,
+            Some(HoldMode::All) => Holding::All,
+            Some(HoldMode::Cleanup) => Holding::Cleanup,
+            Some(HoldMode::None) => Holding::Nothing,
             // Said by nobody, so that a sync by hand leaves alone what a loop holds.
-            None => Holding::NotOurs,
+            None => Holding::Unsaid,
         },
         hold_timeout: config.capture_hold_timeout,
         dry_run,

@@ -1,14 +1,29 @@
-//! `k6sync release`: takes the finalizer off TestRuns, by hand and without a database.
+//! `k6sync release`: takes k6sync's finalizers off TestRuns, by hand and without a database.
 
-use anyhow::bail;
+use std::time::Duration;
 
-use crate::cli::Release;
-use crate::cluster::{Cluster, Namespaces, TestRun};
+use anyhow::{Context, bail};
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, sleep};
+
+use crate::cli::Release as Args;
+use crate::cluster::{Cluster, ClusterError, Namespaces, Release, TestRun};
+use crate::config::Config;
+use crate::control::Action;
 use crate::harmless;
 
-pub(super) async fn run(args: &Release) -> anyhow::Result<()> {
+/// TestRuns let go at a time.
+const CONCURRENCY: usize = 16;
+/// A loop has noticed by then that it was switched off.
+const LOOP_NOTICES: Duration = Duration::from_secs(3);
+
+pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let config = super::load(&args.common)?;
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
+    let cluster = cluster.until(Instant::now() + config.cycle_deadline);
+    if args.stop {
+        stop(&config, &cluster).await?;
+    }
     let namespaces = super::namespaces(&config, &cluster);
     let listed = cluster.test_runs(&namespaces).await?;
     let unknown = args
@@ -26,34 +41,90 @@ pub(super) async fn run(args: &Release) -> anyhow::Result<()> {
         .filter(is_meant)
         .filter(|test_run| test_run.is_held())
         .collect();
+    for bad in &listed.malformed {
+        tracing::warn!(
+            "the TestRun {}/{} can't be read, and is left as it is: {}",
+            bad.namespace,
+            bad.name,
+            bad.problem
+        );
+    }
     if held.is_empty() {
         return super::print(&format!("no TestRun is held in {}", in_words(&namespaces)));
     }
-    let mut failed = 0;
-    for TestRun {
-        namespace,
-        name,
-        uid,
-        ..
-    } in held
-    {
-        match cluster.release(namespace, name, Some(uid)).await {
-            Ok(()) => super::print(&harmless::line(format_args!("released {namespace}/{name}")))?,
-            Err(error) => {
-                failed += 1;
-                tracing::error!(%error, "cannot release the TestRun {namespace}/{name}");
-            }
-        }
-    }
-    match failed {
-        0 => {
+    match release(&cluster, &held, config.cycle_deadline).await? {
+        0 if args.stop => {
             tracing::info!(
-                "a loop that runs with --hold holds active TestRuns again at its next cycle; `k6sync job stop` first prevents it"
+                "sync is off: k6sync can be uninstalled; `k6sync job start` switches it on again"
             );
             Ok(())
         }
-        failed => bail!("{failed} TestRuns could not be released"),
+        0 => {
+            tracing::info!(
+                "a loop holds active TestRuns again at its next cycle; `k6sync release --stop` switches it off first, as before k6sync is uninstalled"
+            );
+            Ok(())
+        }
+        failed => bail!(
+            "{failed} of {} TestRuns could not be released; try again",
+            held.len()
+        ),
     }
+}
+
+/// Switches sync off, and waits until a loop has noticed.
+async fn stop(config: &Config, cluster: &Cluster) -> anyhow::Result<()> {
+    super::control_map(config, cluster)
+        .apply(Action::Stop)
+        .await
+        .context("cannot switch sync off")?;
+    tracing::info!("sync is off");
+    sleep(LOOP_NOTICES).await;
+    Ok(())
+}
+
+/// Lets go of all of them, and says of each what became of it; returns how many could not be let go.
+async fn release(
+    cluster: &Cluster,
+    held: &[&TestRun],
+    deadline: Duration,
+) -> anyhow::Result<usize> {
+    let outcomes = stream::iter(0..held.len()).map(|number| async move {
+        let TestRun {
+            namespace,
+            name,
+            uid,
+            ..
+        } = held[number];
+        let outcome = cluster
+            .release(namespace, name, Some(uid), Release::All)
+            .await;
+        (held[number], outcome)
+    });
+    let mut outcomes = outcomes.buffer_unordered(CONCURRENCY);
+    let mut failed = 0;
+    while let Some((
+        TestRun {
+            namespace, name, ..
+        },
+        outcome,
+    )) = outcomes.next().await
+    {
+        match outcome {
+            Ok(()) => super::print(&harmless::line(format_args!("released {namespace}/{name}")))?,
+            Err(error) => {
+                failed += 1;
+                let error = match error {
+                    ClusterError::DeadlineOver { .. } => {
+                        format!("it was not done within {deadline:?} (kubernetes.cycleDeadline)")
+                    }
+                    error => error.to_string(),
+                };
+                tracing::error!("cannot release the TestRun {namespace}/{name}: {error}");
+            }
+        }
+    }
+    Ok(failed)
 }
 
 fn in_words(namespaces: &Namespaces) -> String {

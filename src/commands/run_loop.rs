@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
-use tokio::task::{AbortHandle, JoinError, JoinHandle};
+use tokio::task::{AbortHandle, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::signals::{Signals, Stop};
@@ -18,7 +18,7 @@ use crate::cli::Loop;
 use crate::cluster::Cluster;
 use crate::config::{self, Config};
 use crate::control::{Control, ControlMap, Interval};
-use crate::cycle::{self, Report, RunError, Settings};
+use crate::cycle::{self, Holding, Report, RunError, Settings};
 use crate::election::{Election, Leadership};
 use crate::schedule::Schedule;
 use crate::server::auth::Authorizer;
@@ -29,6 +29,7 @@ use crate::server::tls::Tls;
 use crate::server::{self, Exhibits};
 use crate::store::{Store, StoreError};
 use crate::supervisor::Supervisor;
+use crate::sync_loop::hints::{Hint, Hints};
 use crate::telemetry::{CycleOutcome, Metrics};
 
 /// Logs that have long been quiet may wait for another cycle where cycles follow each other so fast, seconds: none then waits
@@ -41,13 +42,17 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The database is given so long to say that it is what it was, before each cycle.
 const TIME_TO_CHECK: Duration = Duration::from_secs(10);
+/// TestRuns that are being deleted are let go within this, at the end.
+const LAST_RELEASE: Duration = Duration::from_millis(1_500);
+/// What people wait for is not to wait for a connection that has died: an attempt that is not answered by then is given up.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 type Cycle = JoinHandle<Result<Report, RunError>>;
 type CycleEnd = Result<Result<Report, RunError>, JoinError>;
 
 pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()> {
     let mut config = super::load(&args.common)?;
-    config.capture_hold = Some(args.hold || config.capture_hold == Some(true));
+    config.capture_hold = args.hold.or(config.capture_hold);
     let tls = load_tls(args, &config)?;
     let listen = args.listen.unwrap_or(config.listen);
     let listener = TcpListener::bind(listen).await.with_context(|| {
@@ -59,7 +64,8 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
         cluster = Cluster::connect(config.context.as_deref(), config.request_timeout) => cluster?,
         stop = signals.next() => return broken_off(stop),
     };
-    let control_map = super::control_map(&config, &cluster);
+    let swift = cluster.apart(PATIENCE);
+    let control_map = super::control_map(&config, &swift);
     let readiness = Arc::new(Readiness::default());
     let mut tasks = Supervisor::default();
     let (leadership, stop_election) = take_part(
@@ -82,7 +88,7 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
         tls,
         exhibits,
         &config,
-        &cluster,
+        &swift,
         control_map.clone(),
         &mut tasks,
     );
@@ -99,14 +105,17 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
     let (control, control_watch) = watch_control(control, control_map, &mut tasks);
     readiness.opened(&store);
     let mut sync_loop = SyncLoop {
-        settings: super::settings(&config, &cluster, "loop", false),
+        settings: settings(&config, &cluster),
         cluster,
+        swift,
         store: Arc::clone(&store),
         metrics,
         pulse,
         readiness,
         control,
         leadership,
+        hints: None,
+        at_once: JoinSet::new(),
     };
     let mut outcome = tokio::select! {
         running = sync_loop.run(&mut signals) => Ok(running),
@@ -116,8 +125,12 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
         finish(running, config.shutdown_grace, &mut signals).await;
     }
     control_watch.abort();
+    let leads = *sync_loop.leadership.borrow() == Leadership::Leader;
     drop((stop_election, stop_server));
     let farewell = async {
+        if leads {
+            sync_loop.let_go_of_deleted().await;
+        }
         // The lease among them: another instance waits for it.
         tasks.all_ended().await;
         store.close().await;
@@ -162,10 +175,22 @@ fn watch_control(
     tasks: &mut Supervisor,
 ) -> (watch::Receiver<Control>, AbortHandle) {
     let (sender, receiver) = watch::channel(now);
-    let watch = tasks.spawn("the watch of the control ConfigMap", async move {
-        map.watch(sender).await;
+    let follow = tasks.spawn("the follower of the control ConfigMap", async move {
+        map.follow(sender).await;
     });
-    (receiver, watch)
+    (receiver, follow)
+}
+
+/// How cycles are to be run; a loop holds what would be gone before the next cycle, unless somebody wants it otherwise.
+fn settings(config: &Config, cluster: &Cluster) -> Settings {
+    let settings = super::settings(config, cluster, "loop", false);
+    Settings {
+        hold: match settings.hold {
+            Holding::Unsaid => Holding::CleanupIfAllowed,
+            said => said,
+        },
+        ..settings
+    }
 }
 
 /// Takes part in the election, if there is one; else we are the leader.
@@ -188,7 +213,7 @@ fn take_part(
         return (receiver, stop);
     };
     let (sender, receiver) = watch::channel(Leadership::Standby { holder: None });
-    let election = Election::new(cluster.clone(), namespace, lease, &config.instance);
+    let election = Election::new(cluster, namespace, lease, &config.instance);
     tasks.spawn(
         "the election",
         election.run(sender, readiness.fitness(), stopped),
@@ -237,12 +262,18 @@ fn serve(
 struct SyncLoop {
     settings: Settings,
     cluster: Cluster,
+    /// The same, for what can't wait for a connection that has died.
+    swift: Cluster,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     pulse: Arc<Pulse>,
     readiness: Arc<Readiness>,
     control: watch::Receiver<Control>,
     leadership: watch::Receiver<Leadership>,
+    /// What the watch of TestRuns tells, while we are the one who syncs.
+    hints: Option<Hints>,
+    /// What is done about it beside the cycles.
+    at_once: JoinSet<()>,
 }
 
 impl SyncLoop {
@@ -260,6 +291,7 @@ impl SyncLoop {
             let now = Instant::now();
             let may_write = unfit.borrow().is_none();
             let is_active = control.enabled && is_leader && may_write;
+            self.watch_test_runs(is_active);
             let next = schedule.next_start(now);
             let is_idle = running.is_none() && releasing.is_none();
             if is_idle && is_active && next <= now {
@@ -297,6 +329,12 @@ impl SyncLoop {
                 Ok(()) = unfit.changed() => {
                     if unfit.borrow_and_update().is_none() {
                         schedule.restart();
+                    }
+                }
+                hints = next_hints(&mut self.hints) => self.act_on(hints, &mut schedule),
+                Some(ended) = self.at_once.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a bug in k6sync; the next cycle does what was to be done at once");
                     }
                 }
                 Ok(()) = self.control.changed() => {
@@ -340,9 +378,67 @@ impl SyncLoop {
         })
     }
 
+    /// Watches TestRuns, or no longer.
+    fn watch_test_runs(&mut self, is_active: bool) {
+        match (is_active, &self.hints) {
+            (true, None) => {
+                self.hints = Some(Hints::begin(&self.cluster, &self.settings.namespaces));
+            }
+            (false, Some(_)) => self.hints = None,
+            _ => {}
+        }
+    }
+
+    /// A cycle takes its time, and the next one may have to wait for its turn: what can't wait is done beside it.
+    fn act_on(&mut self, hints: Vec<Hint>, schedule: &mut Schedule) {
+        let (mut to_hold, mut to_let_go) = (Vec::new(), Vec::new());
+        for hint in hints {
+            match hint {
+                Hint::Hold(test_run) => to_hold.push(test_run),
+                Hint::LetGo(test_run) => to_let_go.push(test_run),
+                Hint::Look => schedule.want(),
+            }
+        }
+        let (store, settings) = (&self.store, &self.settings);
+        let cluster = self.swift.until(Instant::now() + settings.deadline);
+        if !to_hold.is_empty() {
+            let (cluster, store, settings) = (cluster.clone(), Arc::clone(store), settings.clone());
+            self.at_once.spawn(async move {
+                let held = cycle::hold::at_once(&cluster, &store, &settings, &to_hold);
+                if let Err(error) = held.await {
+                    tracing::warn!(%error, "new TestRuns could not be held; the next cycle tries again");
+                }
+            });
+        }
+        if !to_let_go.is_empty() {
+            let (store, settings) = (Arc::clone(store), settings.clone());
+            self.at_once.spawn(async move {
+                let free = cycle::hold::let_go(&cluster, &store, &settings, &to_let_go);
+                if let Err(error) = free.await {
+                    tracing::warn!(%error, "deleted TestRuns could not be let go; the next cycle tries again");
+                }
+            });
+        }
+    }
+
+    /// Nobody may look after them from now on.
+    async fn let_go_of_deleted(&self) {
+        let cluster = self.swift.until(Instant::now() + LAST_RELEASE);
+        let released = cycle::hold::let_go_of_deleted(&cluster, &self.store, &self.settings);
+        let problem = match timeout(LAST_RELEASE, released).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "there was no time".to_owned(),
+        };
+        tracing::warn!(
+            problem,
+            "deleted TestRuns may still be held; `k6sync release` lets them go"
+        );
+    }
+
     /// Sync is off, so that no TestRun is to be held.
     fn release_all(&self) -> JoinHandle<()> {
-        let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+        let (cluster, settings) = (self.swift.clone(), self.settings.clone());
         let store = Arc::clone(&self.store);
         tokio::spawn(async move {
             let cluster = cluster.until(Instant::now() + settings.deadline);
@@ -439,6 +535,14 @@ async fn join(running: &mut Option<(Instant, Cycle)>) -> CycleEnd {
 async fn released(releasing: &mut Option<JoinHandle<()>>) {
     match releasing {
         Some(task) => drop(task.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// What the watch of TestRuns tells; never, if there is none.
+async fn next_hints(hints: &mut Option<Hints>) -> Vec<Hint> {
+    match hints {
+        Some(hints) => hints.next().await,
         None => std::future::pending().await,
     }
 }

@@ -7,16 +7,15 @@ use crate::cli::{OutputFormat, SyncOnce};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::cycle::{self, Report, RunError};
+use crate::store::StoreError;
 
 pub(super) async fn run(args: &SyncOnce) -> anyhow::Result<()> {
     let mut config = super::load(&args.common)?;
-    if args.hold {
-        config.capture_hold = Some(true);
-    }
+    config.capture_hold = args.hold.or(config.capture_hold);
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
     if !args.force && !is_enabled(&config, &cluster).await? {
         tracing::info!("K6 steps sync is disabled");
-        if config.capture_hold == Some(true) && !args.dry_run {
+        if !args.dry_run && has_database(&config) {
             release_all(&config, &cluster, args.no_migrate).await?;
         }
         return print(&Report::disabled(), args.output);
@@ -33,9 +32,22 @@ pub(super) async fn run(args: &SyncOnce) -> anyhow::Result<()> {
     }
 }
 
+/// A missing file is not made to find that it holds nothing.
+fn has_database(config: &Config) -> bool {
+    config
+        .database_url
+        .sqlite_file()
+        .is_none_or(|file| file.exists())
+}
+
 /// Nothing is read any more, so that nothing is to be held.
 async fn release_all(config: &Config, cluster: &Cluster, no_migrate: bool) -> anyhow::Result<()> {
-    let store = super::open_store(config, no_migrate, false).await?;
+    let store = match super::open_store(config, true, false).await {
+        // Nobody has been here yet.
+        Err(StoreError::SchemaOlder { found: 0, .. }) => return Ok(()),
+        Err(StoreError::SchemaOlder { .. }) => super::open_store(config, no_migrate, false).await?,
+        opened => opened?,
+    };
     let settings = super::settings(config, cluster, "sync-once", false);
     let released = cycle::hold::release_all(cluster, &store, &settings).await;
     store.close().await;

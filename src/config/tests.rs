@@ -247,6 +247,21 @@ fn an_unknown_key_is_named_with_the_nearest_right_one() {
 }
 
 #[test]
+fn which_test_runs_are_held_is_a_word_or_yes_or_no() {
+    for (word, expected) in [
+        ("cleanup", Some(HoldMode::Cleanup)),
+        ("all", Some(HoldMode::All)),
+        ("none", Some(HoldMode::None)),
+        ("true", Some(HoldMode::All)),
+        ("false", Some(HoldMode::None)),
+        ("null", None),
+    ] {
+        let config = load(&format!("capture: {{hold: {word}}}"));
+        assert_eq!(config.capture_hold, expected, "{word}");
+    }
+}
+
+#[test]
 fn a_value_of_the_wrong_type_is_named_by_its_key() {
     for (text, words) in [
         ("intervalSeconds: soon", ["intervalSeconds: ", "\"soon\""]),
@@ -267,6 +282,14 @@ fn a_value_of_the_wrong_type_is_named_by_its_key() {
             ["capture.concurrency: ", "\"many\""],
         ),
         ("capture: 5", ["capture: ", "expected keys with values"]),
+        (
+            "capture: {hold: some}",
+            ["capture.hold: ", "\"some\", expected cleanup, all or none"],
+        ),
+        (
+            "capture: {hold: 1}",
+            ["capture.hold: ", "expected cleanup, all or none"],
+        ),
         ("{enabled: true, enabled: true}", ["enabled", "duplicate"]),
         ("databaseUrl: [", ["FILE", "line"]),
         ("just words", ["just words", "expected keys with values"]),

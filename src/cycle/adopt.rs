@@ -85,6 +85,7 @@ mod tests {
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect::<BTreeMap<_, _>>(),
             parallelism: None,
+            cleans_up: false,
             stage: Stage::New,
             cloud_aborted: false,
             resource_version: String::new(),

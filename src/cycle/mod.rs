@@ -66,7 +66,7 @@ pub struct Settings {
     pub concurrency: usize,
     /// Whether logs that have long been quiet may wait for one of the next cycles, about a minute.
     pub may_rest: bool,
-    /// Whether TestRuns are held until their logs are recorded.
+    /// Which TestRuns are held until their logs are recorded.
     pub hold: Holding,
     /// No TestRun is held longer than this after its deletion was asked for.
     pub hold_timeout: Duration,
@@ -154,7 +154,7 @@ pub async fn run(
     );
     let limit = settings.deadline + TIME_TO_STORE;
     // Whatever is cut off here was a transaction that is then undone.
-    let outcome = timeout(limit, reconcile(cluster, store, settings, &begun))
+    let outcome = timeout(limit, reconcile(cluster, store, settings, None, &begun))
         .await
         .unwrap_or(Err(RunError::Overdue(limit)));
     if let Err(error @ RunError::OtherCluster { .. }) = outcome {
@@ -195,19 +195,17 @@ impl Begun {
     }
 }
 
+/// `only`: the TestRuns with these uids, and no others.
 async fn reconcile(
     cluster: &Cluster,
     store: &Store,
     settings: &Settings,
+    only: Option<&HashSet<&str>>,
     begun: &Begun,
 ) -> Result<Report, RunError> {
     let deadline = begun.instant + settings.deadline;
     let cluster = &cluster.until(deadline);
-    let identity = identity::identify(cluster, store, settings).await?;
-    let settings = &Settings {
-        cluster: identity.as_ref().map(|identity| identity.id.clone()),
-        ..settings.clone()
-    };
+    let (settings, identity) = &identified(cluster, store, settings).await?;
     // TestRuns before steps: a dashboard that inserts its step before it creates the TestRun is never overtaken.
     let mut test_runs = Listed::default();
     if settings.discovery != Discovery::Off {
@@ -220,6 +218,13 @@ async fn reconcile(
         add_overtaken(cluster, settings, &steps, &mut test_runs).await?;
     }
     bad_steps.extend(set_aside(&mut steps, identity.as_ref(), &test_runs.items));
+    if let Some(uids) = only {
+        test_runs
+            .items
+            .retain(|run| uids.contains(run.uid.as_str()));
+        test_runs.malformed.clear();
+        steps.retain(|step| is_of(step, &test_runs.items));
+    }
     let mut failures: Vec<Failure> = bad_steps
         .into_iter()
         .map(|bad| Failure {
@@ -293,6 +298,7 @@ async fn reconcile(
     let updates: Vec<StepUpdate> = plans.iter().filter_map(update).collect();
     let looked_at: Vec<(i64, i64)> = plans
         .iter()
+        .filter(|plan| !plan.awaits_cluster)
         .map(|plan| (plan.step.id, plan.step.test_run_id))
         .collect();
     let updated = store
@@ -312,6 +318,20 @@ async fn reconcile(
     let mut report = report(settings, begun, &plans, &captured, updated.len(), failures);
     report.details.held = held;
     Ok(report)
+}
+
+/// The settings of a cycle in this cluster, and which one it is, if that can be told.
+async fn identified(
+    cluster: &Cluster,
+    store: &Store,
+    settings: &Settings,
+) -> Result<(Settings, Option<Identity>), RunError> {
+    let identity = identity::identify(cluster, store, settings).await?;
+    let settings = Settings {
+        cluster: identity.as_ref().map(|identity| identity.id.clone()),
+        ..settings.clone()
+    };
+    Ok((settings, identity))
 }
 
 /// Takes out the steps that are not this cluster's to judge. Of an unknown cluster only what can be seen is judged, since
@@ -382,6 +402,14 @@ async fn add_overtaken(
     later.retain(|run| missing.contains(run.uid.as_str()));
     test_runs.items.extend(later);
     Ok(())
+}
+
+/// Whether it is the step of one of these TestRuns, or waits for one of its name.
+fn is_of(step: &Step, test_runs: &[TestRun]) -> bool {
+    test_runs.iter().any(|run| match &step.record.k6_uid {
+        Some(uid) => *uid == run.uid,
+        None => step.namespace == run.namespace && step.k6_test_name == run.name,
+    })
 }
 
 /// The time by the API server's clock, which stamps the objects; ours, which may be wrong, only fills in the part of a

@@ -71,6 +71,16 @@ pub struct StepPlan {
     pub errors: Vec<String>,
     /// Its container lives.
     pub streams: Vec<StreamPlan>,
+    /// Another cluster may show its TestRun: nothing is done about it here.
+    pub awaits_cluster: bool,
+}
+
+impl StepPlan {
+    /// Its TestRun is being deleted, or was, while runners still run: they are to stop.
+    pub fn is_to_stop(&self) -> bool {
+        !self.record.status.is_final()
+            && self.record.reason.as_deref() == Some(verdict::TEST_RUN_DELETED)
+    }
 }
 
 /// What to do about one container life.
@@ -118,6 +128,7 @@ fn plan_each(steps: Vec<Step>, plan: impl Fn(&Step) -> StepPlan) -> Vec<StepPlan
                 clue: None,
                 errors: vec![format!("the step was left as it is: {bug}")],
                 streams: Vec::new(),
+                awaits_cluster: false,
                 step,
             })
         })
@@ -266,8 +277,16 @@ fn plan_step(step: &Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
             bad.namespace, bad.name, bad.problem
         ));
         None
-    } else if test_run.is_some() {
-        Some(verdict::verdict(&evidence, sight.now))
+    } else if let Some(test_run) = test_run {
+        Some(match test_run.deletion_timestamp {
+            None => verdict::verdict(&evidence, sight.now),
+            Some(_) => {
+                let TestRun {
+                    namespace, name, ..
+                } = test_run;
+                verdict::being_deleted(&evidence, namespace, name, sight.now)
+            }
+        })
     } else if step.record.status.is_final() {
         None
     } else {
@@ -289,6 +308,7 @@ fn plan_step(step: &Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
         clue,
         errors,
         streams,
+        awaits_cluster: false,
     }
 }
 
@@ -322,6 +342,7 @@ fn waiting_step(step: &Step, until: Timestamp) -> StepPlan {
         clue: None,
         errors: vec![error],
         streams: Vec::new(),
+        awaits_cluster: true,
     }
 }
 
@@ -336,6 +357,11 @@ fn missing(
     let not_found = format!(
         "Failed to get K6 test status - 404 not found: there is no TestRun {namespace}/{name}"
     );
+    if step.record.k6_uid.is_some()
+        && step.record.reason.as_deref() == Some(verdict::TEST_RUN_DELETED)
+    {
+        return (Some(verdict::stopped(evidence, namespace, name)), None);
+    }
     if step.record.k6_uid.is_some() {
         let verdict = verdict::vanished(evidence, namespace, name);
         let error = (verdict.status == Status::Lost).then(|| match index.named(step) {

@@ -210,15 +210,53 @@ pub fn verdict(evidence: &Evidence, now: Timestamp) -> Verdict {
     }
 }
 
+/// The reason of a step whose TestRun was deleted while its runners still ran; until they are gone, too.
+pub const TEST_RUN_DELETED: &str = "TestRunDeleted";
+
+/// Judges a TestRun that is being deleted: whoever deletes it while its runners run stops them.
+pub fn being_deleted(evidence: &Evidence, namespace: &str, name: &str, now: Timestamp) -> Verdict {
+    if evidence.stage.has_ended() {
+        return verdict(evidence, now);
+    }
+    match have_all_ended(evidence) {
+        // k6-operator may look at it no more.
+        true => finished(evidence),
+        false => deleted(Status::Finishing, namespace, name),
+    }
+}
+
+/// Judges a TestRun that is gone, and was seen being deleted while its runners still ran: they run on until somebody has
+/// told them, or is done with them.
+pub fn stopped(evidence: &Evidence, namespace: &str, name: &str) -> Verdict {
+    let runs_on = evidence.containers.iter().any(|container| {
+        matches!(container.role, Role::Initializer | Role::Runner)
+            && matches!(
+                container.state,
+                ObservedState::Running | ObservedState::Waiting { .. }
+            )
+    });
+    let status = match runs_on {
+        true => Status::Finishing,
+        false => Status::Aborted,
+    };
+    deleted(status, namespace, name)
+}
+
+fn deleted(status: Status, namespace: &str, name: &str) -> Verdict {
+    Verdict {
+        status,
+        reason: Some(TEST_RUN_DELETED.to_owned()),
+        message: Some(format!(
+            "the TestRun {namespace}/{name} was deleted while its runners still ran"
+        )),
+        clue: None,
+    }
+}
+
 /// Judges a TestRun that has vanished. If all its runners had been seen to end, that was its end, whoever deleted it
 /// (FACT 18: `cleanup: post` always does); else it is lost.
 pub fn vanished(evidence: &Evidence, namespace: &str, name: &str) -> Verdict {
-    let runners = runners(evidence);
-    let ended = runners
-        .iter()
-        .filter(|runner| matches!(runner.state, ObservedState::Terminated { .. }))
-        .count();
-    if ended > 0 && ended == runners.len() && ended >= expected_runners(evidence) {
+    if have_all_ended(evidence) {
         return finished(evidence);
     }
     let initializer_failed = evidence
@@ -367,6 +405,16 @@ fn runners(evidence: &Evidence) -> Vec<&Observed> {
         .iter()
         .filter(|container| container.role == Role::Runner)
         .collect()
+}
+
+/// As many runners as were asked for have ended, and none runs.
+fn have_all_ended(evidence: &Evidence) -> bool {
+    let runners = runners(evidence);
+    let ended = runners
+        .iter()
+        .filter(|runner| matches!(runner.state, ObservedState::Terminated { .. }))
+        .count();
+    ended > 0 && ended == runners.len() && ended >= expected_runners(evidence)
 }
 
 fn expected_runners(evidence: &Evidence) -> usize {

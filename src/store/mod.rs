@@ -187,6 +187,23 @@ impl Store {
         &self.url
     }
 
+    /// Which database this is: the same for whoever uses it, and no other's.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn database_id(&self) -> Result<&str, StoreError> {
+        if self.id.get().is_none() {
+            let rows = rows!(self, "read which database this is", database_id)?;
+            if let Some(id) = rows.into_iter().next() {
+                let _ = self.id.set(id);
+            }
+        }
+        self.id
+            .get()
+            .map(String::as_str)
+            .ok_or_else(|| self.failed("read which database this is", &sqlx::Error::RowNotFound))
+    }
+
     /// The steps of `scope` that are not at their end: those without a verdict, and those whose logs are not complete. Those
     /// that name a cluster that the database does not know are among them.
     /// Rows that can't be understood come apart, each with what is wrong with it.
@@ -395,7 +412,8 @@ impl Store {
         })
     }
 
-    /// The steps of `scope` whose TestRuns bear our finalizer, or may; of a known cluster only its own.
+    /// The steps of `scope` whose TestRuns bear our finalizer, or may; of a known cluster its own
+    /// and those that no cluster owns.
     ///
     /// # Errors
     /// [`StoreError::Statement`]

@@ -177,6 +177,8 @@ pub struct HeldStep {
     pub k6_test_name: String,
     /// `k6_uid`.
     pub k6_uid: Option<String>,
+    /// `cluster`.
+    pub cluster: Option<String>,
 }
 
 /// What a sync says of a step.

@@ -66,6 +66,7 @@ pub(super) const SQL: Sql = Sql {
         WHERE cluster IS NULL AND k6_uid IS NOT NULL
           AND namespace = ANY (ARRAY(SELECT json_array_elements_text($1::json))) LIMIT 1",
     migrated_at: "SELECT json_build_object('migrated_at', migrated_at)::text FROM database_identity",
+    database_id: sql::DATABASE_ID,
     active_steps: "
         SELECT row_to_json(step)::text FROM (
             SELECT id, test_run_id, name, coalesce(nullif(namespace, ''), $2) AS namespace, k6_test_name, created_at,
@@ -140,11 +141,12 @@ pub(super) const SQL: Sql = Sql {
         WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
     held_steps: "
         SELECT json_build_object('id', id, 'namespace', coalesce(nullif(namespace, ''), $2),
-            'k6_test_name', k6_test_name, 'k6_uid', k6_uid)::text
+            'k6_test_name', k6_test_name, 'k6_uid', k6_uid, 'cluster', cluster)::text
         FROM test_run_steps
         WHERE held AND ($1::json IS NULL
               OR coalesce(nullif(namespace, ''), $2) = ANY (ARRAY(SELECT json_array_elements_text($1::json))))
-          AND ($3::text IS NULL OR cluster IN (SELECT uid FROM cluster_uids WHERE cluster_uids.cluster = $3))
+          AND ($3::text IS NULL OR cluster IS NULL
+               OR cluster IN (SELECT uid FROM cluster_uids WHERE cluster_uids.cluster = $3))
         ORDER BY id",
     set_held: "
         UPDATE test_run_steps SET held = $2

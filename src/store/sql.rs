@@ -33,6 +33,8 @@ pub(super) struct Sql {
     pub(super) lock_migrations: &'static str,
     /// Keeps other syncs from adopting until the transaction ends.
     pub(super) lock_adoption: &'static str,
+    /// → the database's id
+    pub(super) database_id: &'static str,
     /// → [`super::KnownNamespace`]
     pub(super) known_namespaces: &'static str,
     /// (id, created_at), unless it is there
@@ -120,6 +122,7 @@ pub(super) struct Sql {
 
 // What both databases say alike. SQLite knows `$1` too.
 
+pub(super) const DATABASE_ID: &str = "SELECT id FROM database_identity";
 pub(super) const FIND_RUN: &str = "
     SELECT id FROM test_runs
     WHERE name = $1 AND namespace = $2

@@ -84,6 +84,7 @@ pub(super) const SQL: Sql = Sql {
         SELECT CAST(id AS TEXT) FROM test_run_steps
         WHERE cluster IS NULL AND k6_uid IS NOT NULL AND namespace IN (SELECT value FROM json_each($1)) LIMIT 1",
     migrated_at: "SELECT json_object('migrated_at', migrated_at) FROM database_identity",
+    database_id: sql::DATABASE_ID,
     active_steps: "
         SELECT json_object('id', id, 'test_run_id', test_run_id, 'name', name,
             'namespace', coalesce(nullif(namespace, ''), $2), 'k6_test_name', k6_test_name, 'created_at', created_at,
@@ -146,10 +147,11 @@ pub(super) const SQL: Sql = Sql {
         UPDATE log_streams SET quiet_read_at = $2 WHERE id IN (SELECT value FROM json_each($1))",
     held_steps: "
         SELECT json_object('id', id, 'namespace', coalesce(nullif(namespace, ''), $2), 'k6_test_name', k6_test_name,
-            'k6_uid', k6_uid)
+            'k6_uid', k6_uid, 'cluster', cluster)
         FROM test_run_steps
         WHERE held AND ($1 IS NULL OR coalesce(nullif(namespace, ''), $2) IN (SELECT value FROM json_each($1)))
-          AND ($3 IS NULL OR cluster IN (SELECT uid FROM cluster_uids WHERE cluster_uids.cluster = $3))
+          AND ($3 IS NULL OR cluster IS NULL
+               OR cluster IN (SELECT uid FROM cluster_uids WHERE cluster_uids.cluster = $3))
         ORDER BY id",
     set_held: "
         UPDATE test_run_steps SET held = $2 WHERE id IN (SELECT value FROM json_each($1))",

@@ -782,13 +782,13 @@ fn one_line_moves_everything_to_another_namespace() {
 fn the_deployment_of_each_overlay_is_as_meant() {
     let plain = ["loop", "--config", CONFIG_PATH];
     let all = ["loop", "--config", CONFIG_PATH, "--all-namespaces"];
-    let hold = ["loop", "--config", CONFIG_PATH, "--hold"];
+    let hold = ["loop", "--config", CONFIG_PATH, "--hold=all"];
     let hold_all = [
         "loop",
         "--config",
         CONFIG_PATH,
         "--all-namespaces",
-        "--hold",
+        "--hold=all",
     ];
     let mut seen = 0;
     for rendering in renderings().unwrap_or_default() {
@@ -968,6 +968,9 @@ fn roles_grant_what_the_tables_say() {
     let grant = |words: [&str; 4]| words.map(str::to_owned);
     let in_all_namespaces = BTreeSet::from([
         grant(["k6.io", "testruns", "", "list"]),
+        grant(["k6.io", "testruns", "", "watch"]),
+        grant(["k6.io", "testruns", "", "get"]),
+        grant(["k6.io", "testruns", "", "patch"]),
         grant(["", "pods", "", "list"]),
         grant(["", "pods/log", "", "get"]),
         grant(["", "namespaces", "kube-system", "get"]),
@@ -980,14 +983,7 @@ fn roles_grant_what_the_tables_say() {
     ]);
     for rendering in renderings().unwrap_or_default() {
         let name = &rendering.name;
-        let holds = name.contains("hold") && !name.contains("hold-all");
-        let roles = rendering.of_kind("Role").count();
-        assert_eq!(roles, 1 + usize::from(holds), "{name}");
-        let hold =
-            BTreeSet::from(["get", "patch"].map(|verb| grant(["k6.io", "testruns", "", verb])));
-        if holds {
-            assert_eq!(grants(rendering.find("Role", "k6sync-hold").unwrap()), hold);
-        }
+        assert_eq!(rendering.of_kind("Role").count(), 1, "{name}");
         assert_eq!(
             grants(rendering.find("Role", "k6sync").unwrap()),
             expected_grants(),
@@ -1002,10 +998,6 @@ fn roles_grant_what_the_tables_say() {
         if name.contains("all-namespaces") {
             expected.insert("k6sync-all-namespaces", in_all_namespaces.clone());
             bound.push("k6sync-all-namespaces");
-        }
-        if name.contains("hold-all-namespaces") {
-            expected.insert("k6sync-hold-all-namespaces", hold);
-            bound.push("k6sync-hold-all-namespaces");
         }
         if name.contains("organizer") {
             expected.insert("k6sync-organizer", organizer.clone());

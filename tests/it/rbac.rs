@@ -24,14 +24,11 @@ const SYNC_ONCE: &[Rule] = &[
     ("", "configmaps", "k6sync-control", &["get"]),
 ];
 
-/// What only the loop needs: to follow the control ConfigMap, to change it for the job API, and to hold the lease.
+/// What only the loop needs: to watch and hold TestRuns, to change the control ConfigMap for the job API, and to hold the
+/// lease.
 const LOOP_ONLY: &[Rule] = &[
-    (
-        "",
-        "configmaps",
-        "k6sync-control",
-        &["list", "watch", "patch"],
-    ),
+    ("k6.io", "testruns", "", &["watch", "get", "patch"]),
+    ("", "configmaps", "k6sync-control", &["patch"]),
     (
         "coordination.k8s.io",
         "leases",

@@ -55,6 +55,7 @@ fn test_run(name: &str, uid: &str, stage: &str) -> TestRun {
         created_at: ago(5),
         labels: BTreeMap::new(),
         parallelism: Some(1),
+        cleans_up: false,
         stage: Stage::from(stage.to_owned()),
         cloud_aborted: false,
         resource_version: String::new(),
@@ -732,6 +733,7 @@ fn a_step_whose_plan_panics_stays_as_it_is_and_the_others_are_planned() {
         clue: None,
         errors: Vec::new(),
         streams: Vec::new(),
+        awaits_cluster: false,
     };
     let plans = plan_each(steps.clone(), |step| {
         assert_ne!(step.id, 2, "step {} is odd", step.id);
@@ -1156,6 +1158,48 @@ fn a_test_run_that_has_vanished_is_judged_by_the_runners_that_were_seen_to_end()
         let plan = world.plan_one(pinned(1, "shop", "uid"));
         assert_eq!(status(&plan), expected, "{:?}", world.streams);
         assert_errors(&plan, errors);
+    }
+}
+
+/// A deleted TestRun whose runners still run: they are to stop, and are looked after until they have.
+#[test]
+fn deleted_while_it_runs_it_is_aborted_when_its_runners_are_gone() {
+    let deleted = |stage: &str| TestRun {
+        deletion_timestamp: Some(ago(0)),
+        ..test_run("shop", "uid", stage)
+    };
+    let over = |code| vec![runner("shop", "a", vec![k6(0, ended(code), None)])];
+    let runs = || vec![runner("shop", "a", vec![k6(0, running(), None)])];
+    for (stage, pods, expected, is_to_stop) in [
+        ("started", runs(), "finishing TestRunDeleted", true),
+        ("", vec![], "finishing TestRunDeleted", true),
+        // With all runners ended it is as ever, though k6-operator may not say so any more.
+        ("started", over(0), "passed -", false),
+        ("stopped", over(99), "failed ThresholdsHaveFailed", false),
+        ("finished", over(0), "passed -", false),
+        ("error", vec![], "errored InvalidTestRun", false),
+    ] {
+        let plan = World::of(vec![deleted(stage)], pods).plan_one(pinned(1, "shop", "uid"));
+        assert_eq!(status(&plan), expected, "{stage}");
+        assert_eq!(plan.is_to_stop(), is_to_stop, "{stage}");
+    }
+    let mut step = pinned(1, "shop", "uid");
+    step.record.status = Status::Finishing;
+    step.record.reason = Some("TestRunDeleted".to_owned());
+    for (pods, known, expected) in [
+        (runs(), vec![], "finishing TestRunDeleted"),
+        (over(105), vec![], "aborted TestRunDeleted"),
+        (
+            vec![],
+            vec![stream(1, "a", 0, None)],
+            "aborted TestRunDeleted",
+        ),
+    ] {
+        let plan = World::of(vec![], pods)
+            .knowing(known)
+            .plan_one(step.clone());
+        assert_eq!(status(&plan), expected);
+        assert_errors(&plan, &[]);
     }
 }
 

@@ -3,8 +3,8 @@
 pub mod api_server;
 pub mod cluster;
 pub mod database;
-pub mod postgres_server;
 pub mod door;
+pub mod postgres_server;
 pub mod program;
 pub mod running_loop;
 

@@ -1,0 +1,224 @@
+//! Watching TestRuns: what changes, as it changes, for as long as somebody listens.
+//!
+//! A connection may be dead without a word, so that silence says nothing: a watch asks the API server to end it after a few
+//! seconds, and one that does not end is given up. The next one goes on at the version of the last event, so that nothing
+//! falls between. What comes is a hint, and may come twice; a list is the truth.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
+
+use super::call::Call;
+use super::error::chain;
+use super::list::decode_object;
+use super::request::Send;
+use super::test_runs::{GROUP, PLURAL, TestRun, collection, test_run};
+use super::{Cluster, ClusterError};
+
+/// The API server ends a watch after so long.
+const SECONDS: &str = "5";
+/// One that has not ended by then is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(7);
+/// No object is as long: etcd takes 1.5 MiB.
+const LONGEST_EVENT: usize = 8 * 1024 * 1024;
+
+/// Something that happened to a TestRun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is there, new or changed.
+    There(TestRun),
+    /// It is gone; as it was last.
+    Gone(TestRun),
+}
+
+/// A watch of the TestRuns of one namespace or of all. It never ends.
+#[derive(Debug)]
+pub struct TestRunWatch {
+    cluster: Cluster,
+    call: Call,
+    path: String,
+    /// Where to go on; `None`: at the present, beginning with all that there is.
+    version: Option<String>,
+    open: Option<Open>,
+}
+
+/// A watch as the API server answers it.
+#[derive(Debug)]
+struct Open {
+    body: Body,
+    dead_at: Instant,
+    buffer: BytesMut,
+    /// How much of the buffer is known to have no end of line.
+    searched: usize,
+    lines: VecDeque<Bytes>,
+}
+
+impl Cluster {
+    /// Watches the TestRuns of a namespace (`None`: of all), beginning with those that are there.
+    pub fn watch_test_runs(&self, namespace: Option<&str>) -> TestRunWatch {
+        TestRunWatch {
+            cluster: self.clone(),
+            call: Call {
+                verb: "watch",
+                group: GROUP,
+                resource: PLURAL,
+                namespace: namespace.map(str::to_owned),
+                name: None,
+            },
+            path: collection(namespace),
+            version: None,
+            open: None,
+        }
+    }
+}
+
+impl TestRunWatch {
+    /// The next change. After an error it is to be called again, after a pause.
+    ///
+    /// # Errors
+    /// [`ClusterError`]
+    pub async fn next(&mut self) -> Result<Change, ClusterError> {
+        loop {
+            let mut open = match self.open.take() {
+                Some(open) => open,
+                None => self.begin().await?,
+            };
+            let Some(line) = open.line(&self.call).await? else {
+                continue;
+            };
+            self.open = Some(open);
+            if let Some(change) = self.change(&line)? {
+                return Ok(change);
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<Open, ClusterError> {
+        // "0" is whatever the API server's cache holds: cheap, and what changes from there on follows (FACT 13).
+        let version = self.version.as_deref().unwrap_or("0");
+        let query = [
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", SECONDS),
+            ("resourceVersion", version),
+        ];
+        let begun = Instant::now();
+        let request = Send::get(&self.path).query(&query);
+        match self.cluster.stream(&self.call, request).await {
+            Ok(response) => Ok(Open {
+                body: response.into_body(),
+                dead_at: begun.max(Instant::now()) + DEAD_AFTER,
+                buffer: BytesMut::new(),
+                searched: 0,
+                lines: VecDeque::new(),
+            }),
+            Err(error) => {
+                // Whatever is wrong, it may be the version.
+                self.version = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// `None`: it only says where to go on, or is of a TestRun that can't be understood: the cycle tells of those.
+    fn change(&mut self, line: &[u8]) -> Result<Option<Change>, ClusterError> {
+        let malformed = |problem: String| ClusterError::Malformed {
+            call: Box::new(self.call.clone()),
+            problem,
+        };
+        let event: Event<'_> =
+            serde_json::from_slice(line).map_err(|error| malformed(error.to_string()))?;
+        if event.kind == "ERROR" {
+            // The version is too old, most likely (FACT 14).
+            let problem = format!("the watch ended with {}", event.object.get());
+            let error = malformed(problem.chars().take(500).collect());
+            (self.version, self.open) = (None, None);
+            return Err(error);
+        }
+        let object = event.object.get().as_bytes();
+        let bare: Bare =
+            serde_json::from_slice(object).map_err(|error| malformed(error.to_string()))?;
+        self.version = bare.metadata.resource_version;
+        let Ok(test_run) = decode_object(object, test_run) else {
+            return Ok(None);
+        };
+        Ok(match event.kind {
+            "ADDED" | "MODIFIED" => Some(Change::There(test_run)),
+            "DELETED" => Some(Change::Gone(test_run)),
+            _ => None,
+        })
+    }
+}
+
+impl Open {
+    /// The next line; `None` at the end of the watch, which is its ordinary one or that of a dead connection.
+    async fn line(&mut self, call: &Call) -> Result<Option<Bytes>, ClusterError> {
+        loop {
+            if let Some(line) = self.lines.pop_front() {
+                return Ok(Some(line));
+            }
+            let Ok(frame) = timeout_at(self.dead_at, self.body.frame()).await else {
+                tracing::debug!(
+                    "the watch of TestRuns is silent; another connection takes its place"
+                );
+                return Ok(None);
+            };
+            let data = match frame {
+                None => return Ok(None),
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => {
+                    return Err(ClusterError::BrokenOff {
+                        call: Box::new(call.clone()),
+                        problem: chain(&error),
+                    });
+                }
+            };
+            self.buffer.extend_from_slice(&data);
+            self.take_lines();
+            if self.buffer.len() > LONGEST_EVENT {
+                return Err(ClusterError::Malformed {
+                    call: Box::new(call.clone()),
+                    problem: format!("an event has more than {LONGEST_EVENT} bytes"),
+                });
+            }
+        }
+    }
+
+    fn take_lines(&mut self) {
+        while let Some(end) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
+            let line = self.buffer.split_to(self.searched + end).freeze();
+            self.buffer.advance(1);
+            self.searched = 0;
+            if !line.is_empty() {
+                self.lines.push_back(line);
+            }
+        }
+        self.searched = self.buffer.len();
+    }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+/// What even a bookmark has.
+#[derive(Deserialize)]
+struct Bare {
+    metadata: BareMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BareMetadata {
+    resource_version: Option<String>,
+}

@@ -1,0 +1,241 @@
+//! What the watch of TestRuns tells the loop: that one is new, that one is being deleted, that one has ended.
+//!
+//! Hints only: they make things happen earlier that the next cycle does anyway. So a watch that fails, or that is not
+//! allowed, is told once in the log and tried again; and nothing here decides what is to be held or recorded.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::cluster::{Change, Cluster, ClusterError, Namespaces, TestRun, TestRunWatch};
+use crate::retry::Pauses;
+
+/// An API server that has not begun to answer by then may be behind a dead connection.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two attempts at a watch that fails.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Hints that wait for the loop; while there are more, the watch waits.
+const WAITING: usize = 1_000;
+/// One that had ended before it was first seen is news only if it is young: others were there before the watch.
+const YOUNG: SignedDuration = SignedDuration::from_mins(2);
+
+/// What the loop had better do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Hold it, if it is to be held: it is new.
+    Hold(TestRun),
+    /// Let go of it: its deletion was asked for while it still ran. And look at it.
+    LetGo(TestRun),
+    /// Look at it: it has ended, or it is being deleted, or is gone.
+    Look,
+}
+
+/// The hints of the TestRuns in these namespaces. Dropped, it ends.
+#[derive(Debug)]
+pub struct Hints {
+    receiver: mpsc::Receiver<Hint>,
+    _watches: JoinSet<()>,
+}
+
+impl Hints {
+    /// Begins to watch, with a connection for each namespace.
+    pub fn begin(cluster: &Cluster, namespaces: &Namespaces) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let mut watches = JoinSet::new();
+        let names: Vec<Option<&str>> = match namespaces {
+            Namespaces::All => vec![None],
+            Namespaces::Only(names) => names.iter().map(|name| Some(name.as_str())).collect(),
+        };
+        for name in names {
+            let watch = cluster.apart(PATIENCE).watch_test_runs(name);
+            watches.spawn(pass_on(watch, sender.clone()));
+        }
+        Self {
+            receiver,
+            _watches: watches,
+        }
+    }
+
+    /// The next hints, at least one.
+    pub async fn next(&mut self) -> Vec<Hint> {
+        let mut hints = Vec::new();
+        if self.receiver.recv_many(&mut hints, WAITING).await == 0 {
+            // Nobody is left to give any.
+            std::future::pending::<()>().await;
+        }
+        hints
+    }
+}
+
+async fn pass_on(mut watch: TestRunWatch, hints: mpsc::Sender<Hint>) {
+    let mut seen = Seen::default();
+    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let mut is_told = false;
+    loop {
+        match watch.next().await {
+            Ok(change) => {
+                pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+                is_told = false;
+                for hint in seen.hints(change, Timestamp::now()) {
+                    if hints.send(hint).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(error) => {
+                // A version that is too old is nothing to tell of.
+                let is_ordinary = matches!(
+                    error,
+                    ClusterError::Malformed { .. }
+                        | ClusterError::BrokenOff { .. }
+                        | ClusterError::Rejected { code: 410, .. }
+                );
+                if !is_told && !is_ordinary {
+                    tracing::warn!(
+                        "TestRuns can't be watched, so that new ones are held, and ended ones recorded, by the regular cycles only: {error}"
+                    );
+                    is_told = true;
+                }
+                tracing::debug!(%error, "the watch of TestRuns begins anew");
+                sleep(pauses.next_pause()).await;
+            }
+        }
+    }
+}
+
+/// The TestRuns that were seen, by uid.
+#[derive(Debug, Default)]
+struct Seen(HashMap<String, Phase>);
+
+/// How far a TestRun was when it was last seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Phase {
+    has_ended: bool,
+    is_deleting: bool,
+}
+
+impl Seen {
+    /// What a change means for the loop; nothing, if it was seen before.
+    fn hints(&mut self, change: Change, now: Timestamp) -> Vec<Hint> {
+        let test_run = match change {
+            Change::There(test_run) => test_run,
+            Change::Gone(test_run) => {
+                let before = self.0.remove(&test_run.uid).unwrap_or_default();
+                // Whatever it left is to be read before it goes, too.
+                return match before.has_ended || before.is_deleting {
+                    true => Vec::new(),
+                    false => vec![Hint::Look],
+                };
+            }
+        };
+        let phase = Phase {
+            has_ended: test_run.stage.has_ended(),
+            is_deleting: test_run.deletion_timestamp.is_some(),
+        };
+        let before = self.0.insert(test_run.uid.clone(), phase);
+        let was = before.unwrap_or_default();
+        let is_old = before.is_none() && now.duration_since(test_run.created_at) > YOUNG;
+        let mut hints = Vec::new();
+        let ends = phase.has_ended && !was.has_ended && !is_old;
+        let begins_to_go = phase.is_deleting && !was.is_deleting;
+        if ends || begins_to_go {
+            hints.push(Hint::Look);
+        }
+        if begins_to_go && !phase.has_ended {
+            hints.push(Hint::LetGo(test_run));
+        } else if before.is_none() && !phase.is_deleting {
+            hints.push(Hint::Hold(test_run));
+        }
+        hints
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Stage;
+
+    fn now() -> Timestamp {
+        "2026-11-23T05:00:00Z".parse().unwrap()
+    }
+
+    fn shop(stage: &str, is_deleting: bool, age: i64) -> TestRun {
+        TestRun {
+            namespace: "k6".to_owned(),
+            name: "shop".to_owned(),
+            uid: "1".to_owned(),
+            created_at: now() - SignedDuration::from_secs(age),
+            labels: Default::default(),
+            parallelism: None,
+            cleans_up: true,
+            stage: Stage::from(stage.to_owned()),
+            cloud_aborted: false,
+            resource_version: "7".to_owned(),
+            finalizers: Vec::new(),
+            deletion_timestamp: is_deleting.then(now),
+        }
+    }
+
+    /// Hints of a life: a letter each.
+    fn hints(life: Vec<Change>) -> String {
+        let mut seen = Seen::default();
+        let mut words = Vec::new();
+        for change in life {
+            let hints = seen.hints(change, now());
+            let letters = hints.iter().map(|hint| match hint {
+                Hint::Hold(_) => 'h',
+                Hint::LetGo(_) => 'l',
+                Hint::Look => '!',
+            });
+            words.push(letters.collect::<String>());
+        }
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_life_gives_each_hint_once() {
+        let there = |stage, is_deleting| Change::There(shop(stage, is_deleting, 1));
+        let gone = |stage| Change::Gone(shop(stage, true, 1));
+        for (life, expected) in [
+            // Its end, then k6-operator's deletion, held or not.
+            (
+                vec![
+                    there("", false),
+                    there("started", false),
+                    there("finished", false),
+                    there("finished", false),
+                    there("finished", true),
+                    gone("finished"),
+                ],
+                "h  !  ! ",
+            ),
+            (
+                vec![there("", false), there("finished", false), gone("finished")],
+                "h ! ",
+            ),
+            // Somebody deletes it.
+            (
+                vec![
+                    there("started", false),
+                    there("started", true),
+                    there("started", true),
+                    gone("started"),
+                ],
+                "h !l  ",
+            ),
+            (vec![there("started", false), gone("started")], "h !"),
+            // It was there before the watch.
+            (vec![there("started", true)], "!l"),
+            (vec![there("finished", false)], "!h"),
+            (vec![Change::There(shop("finished", false, 3_600))], "h"),
+            (vec![gone("started")], "!"),
+        ] {
+            assert_eq!(hints(life.clone()), expected, "{life:?}");
+        }
+    }
+}

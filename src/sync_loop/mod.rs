@@ -1,0 +1,3 @@
+//! What the loop is made of, beside the cycle that it runs.
+
+pub mod hints;
