@@ -243,8 +243,8 @@ impl Cluster {
         lock(&self.0.faults).injected()
     }
 
-    pub(crate) fn draw_fault(&self, kind: &str) -> Option<FaultAction> {
-        lock(&self.0.faults).draw(kind)
+    pub(crate) fn draw_fault(&self, kind: &str, name: &str) -> Option<FaultAction> {
+        lock(&self.0.faults).draw(kind, name)
     }
 
     // === users ===

@@ -23,7 +23,8 @@ pub(crate) async fn pass(
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    let Some(action) = cluster.draw_fault(kind) else {
+    let name = call.and_then(|call| call.name.as_deref()).unwrap_or("");
+    let Some(action) = cluster.draw_fault(kind, name) else {
         return dated(cluster, answer.await);
     };
     match action {
@@ -32,6 +33,21 @@ pub(crate) async fn pass(
             retry_after_seconds,
         } => Failure::trouble(code, retry_after_seconds).into_response(),
         FaultAction::ResetBeforeBody => faults::hang_up(),
+        FaultAction::Silence { duration } => {
+            tokio::time::sleep(duration).await;
+            faults::hang_up()
+        }
+        FaultAction::Endless { code } => bytes_response(
+            StatusCode::from_u16(code).unwrap_or(StatusCode::OK),
+            "application/json",
+            faults::endless(),
+        ),
+        FaultAction::Header { name, value } => with_header(answer.await, name, &value),
+        FaultAction::RetryAfter { code, value } => with_header(
+            Failure::trouble(code, None).into_response(),
+            "retry-after",
+            &value,
+        ),
         FaultAction::Garbage => bytes_response(
             StatusCode::OK,
             "application/json",
@@ -46,6 +62,13 @@ pub(crate) async fn pass(
         | FaultAction::Stall { .. }
         | FaultAction::ShortBody => faults::spoil(answer.await, &action),
     }
+}
+
+fn with_header(mut response: Response, name: &'static str, value: &str) -> Response {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 /// Where the cluster's clock is not the real one, the `Date` shows it.

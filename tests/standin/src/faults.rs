@@ -21,7 +21,8 @@ const FAR: u64 = 1 << 40;
 /// A rule that makes requests go wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    /// Kinds of request as the counters name them (`list pods`); `*` = all.
+    /// Kinds of request as the counters name them (`list pods`); `*` = all; `get pods/log shop-1-*` = those of objects
+    /// whose names begin so.
     pub kinds: Vec<String>,
     /// From 0 (never) to 1 (always).
     pub probability: f64,
@@ -84,6 +85,30 @@ pub enum FaultAction {
     ShortBody,
     /// 200 with something that is no JSON. The request is not carried out.
     Garbage,
+    /// No answer at all for so long, and then none either: what asking a dead node for a log is like.
+    Silence {
+        /// How long.
+        duration: Duration,
+    },
+    /// A body that never ends, as fast as it is read. The request is not carried out.
+    Endless {
+        /// The HTTP status.
+        code: u16,
+    },
+    /// The answer, with this header in place of its own.
+    Header {
+        /// The header's name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// An error answer with this `Retry-After`, whatever it is. The request is not carried out.
+    RetryAfter {
+        /// The HTTP status.
+        code: u16,
+        /// The header.
+        value: String,
+    },
     /// 404, as if the object were gone. The request is not carried out.
     NotFound,
 }
@@ -122,9 +147,19 @@ impl Faults {
     }
 
     /// Decides what goes wrong with a request of this kind: the first rule that fits and whose chance comes up.
-    pub(crate) fn draw(&mut self, kind: &str) -> Option<FaultAction> {
+    pub(crate) fn draw(&mut self, kind: &str, name: &str) -> Option<FaultAction> {
+        let is_of_objects = |rule: &str| {
+            let rest = rule
+                .strip_prefix(kind)
+                .and_then(|rest| rest.strip_prefix(' '));
+            let prefix = rest.and_then(|rest| rest.strip_suffix('*'));
+            prefix.is_some_and(|prefix| name.starts_with(prefix))
+        };
         for rule in &mut self.rules {
-            let fits = rule.kinds.iter().any(|k| k == "*" || k == kind);
+            let fits = rule
+                .kinds
+                .iter()
+                .any(|k| k == "*" || k == kind || is_of_objects(k));
             if !fits || rule.times == Some(0) || self.random.unit() >= rule.probability {
                 continue;
             }
@@ -177,6 +212,14 @@ pub(crate) fn spoil(response: Response, action: &FaultAction) -> Response {
         _ => Body::from_stream(data),
     };
     Response::from_parts(parts, body)
+}
+
+/// A body without an end.
+pub(crate) fn endless() -> Body {
+    static SPACES: [u8; 64 * 1024] = [b' '; 64 * 1024];
+    let first = Bytes::from_static(b"{\"kind\":\"List\",\"items\":[");
+    let spaces = stream::repeat(Bytes::from_static(&SPACES));
+    Body::from_stream(stream::iter([first]).chain(spaces).map(Ok::<_, io::Error>))
 }
 
 /// A stream that ends in an error, after what came before it has been sent.
@@ -254,10 +297,15 @@ mod tests {
     fn times_are_counted_and_kinds_matched() {
         let mut faults = Faults::new();
         faults.add(Fault::times("list pods", 2, FaultAction::Garbage));
-        assert_eq!(faults.draw("list testruns"), None);
-        assert_eq!(faults.draw("list pods"), Some(FaultAction::Garbage));
-        assert_eq!(faults.draw("list pods"), Some(FaultAction::Garbage));
-        assert_eq!(faults.draw("list pods"), None);
+        assert_eq!(faults.draw("list testruns", ""), None);
+        assert_eq!(faults.draw("list pods", ""), Some(FaultAction::Garbage));
+        assert_eq!(faults.draw("list pods", ""), Some(FaultAction::Garbage));
+        assert_eq!(faults.draw("list pods", ""), None);
+        faults.add(Fault::always("get pods/log shop-1*", FaultAction::Garbage));
+        assert_eq!(faults.draw("get pods/log", "shop-2"), None);
+        assert_eq!(faults.draw("get pods", "shop-1"), None);
+        let drawn = faults.draw("get pods/log", "shop-12");
+        assert_eq!(drawn, Some(FaultAction::Garbage));
     }
 
     #[test]
@@ -270,7 +318,7 @@ mod tests {
                 ..Fault::always("*", FaultAction::Garbage)
             });
             (0..1000)
-                .map(|_| faults.draw("get pods").is_some())
+                .map(|_| faults.draw("get pods", "").is_some())
                 .collect::<Vec<_>>()
         };
         assert_eq!(draws(1), draws(1));
