@@ -589,6 +589,9 @@ fn only(setting: &'static str, mut names: Vec<String>) -> Result<Namespaces, Con
     Ok(Namespaces::Only(names))
 }
 
+/// No duration is longer: who wants "for ever" has it, and nothing that is reckoned with it overflows.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 fn positive(
     setting: &'static str,
     value: Option<SignedDuration>,
@@ -598,6 +601,11 @@ fn positive(
         return Ok(default);
     };
     match Duration::try_from(value) {
+        Ok(duration) if duration > LONGEST => Err(ConfigError::Invalid {
+            setting,
+            value: written(value),
+            problem: "it can't be more than 100 years; write a duration such as 10s".to_owned(),
+        }),
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(ConfigError::Invalid {
             setting,

@@ -253,7 +253,7 @@ impl Candidate {
             .is_some_and(|holder| holder != self.identity);
         let seconds = lease.spec.lease_duration_seconds.unwrap_or(0);
         let duration = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        if is_others && now < observed.changed_at + duration {
+        if is_others && now.saturating_duration_since(observed.changed_at) < duration {
             return Move::Wait;
         }
         Move::Update(self.ours(Some(&lease.spec), time))
@@ -272,7 +272,7 @@ impl Candidate {
             },
             renew_time: Some(now),
             lease_transitions: Some(match before {
-                Some(_) if !is_renewal => transitions + 1,
+                Some(_) if !is_renewal => transitions.saturating_add(1),
                 _ => transitions,
             }),
         }
@@ -379,5 +379,20 @@ mod tests {
         assert_eq!(renewed.lease_transitions, Some(3));
         assert_eq!(renewed.acquire_time, RENEWED.parse().ok());
         assert!(matches!(moved(&lease("", RENEWED, 3), 0), Move::Update(_)));
+    }
+
+    #[test]
+    fn no_number_in_a_lease_is_too_much() {
+        for number in [i64::MIN, -1, 0, i64::MAX - 1, i64::MAX] {
+            let mut others = lease("other", RENEWED, number);
+            others.spec.lease_duration_seconds = Some(number);
+            let expected = number <= 0;
+            let outcome = moved(&others, 9);
+            assert_eq!(outcome != Move::Wait, expected, "{number}: {outcome:?}");
+        }
+        let Move::Update(spec) = moved(&lease("", RENEWED, i64::MAX), 0) else {
+            panic!("it is free");
+        };
+        assert_eq!(spec.lease_transitions, Some(i64::MAX));
     }
 }

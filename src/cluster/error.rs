@@ -104,6 +104,19 @@ pub enum ClusterError {
         /// Why.
         problem: String,
     },
+    /// An answer without an end, or far longer than any that makes sense.
+    #[error(
+        "cannot {call}: the answer is longer than {} MiB, which no {what} is: it was not read on",
+        most >> 20
+    )]
+    TooLong {
+        /// What was asked.
+        call: Box<Call>,
+        /// What it should have been: `object`, …
+        what: &'static str,
+        /// Bytes.
+        most: usize,
+    },
     /// An answer that makes no sense.
     #[error("cannot {call}: the answer can't be read: {problem}")]
     Malformed {
@@ -112,6 +125,19 @@ pub enum ClusterError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl ClusterError {
+    /// Whether it says something of the namespace that was asked about, and nothing of the API server.
+    pub fn is_of_namespace(&self) -> bool {
+        matches!(
+            self,
+            Self::Forbidden { .. }
+                | Self::NotFound { .. }
+                | Self::TooLong { .. }
+                | Self::Malformed { .. }
+        )
+    }
 }
 
 /// An error with its causes, `outer: inner: innermost`, without what is said twice.

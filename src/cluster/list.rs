@@ -1,22 +1,36 @@
 //! LISTs in pages. An item that can't be decoded is set aside with what is wrong with it, and does not hide the others.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::call::Call;
 use super::error::ClusterError;
-use super::request::Send;
-use super::{Cluster, Namespaces};
+use super::request::{Limit, Send};
+use super::{Cluster, Namespaces, time};
 use crate::isolate::isolated;
 
 /// Objects a page: small enough for one answer, large enough that 10,000 pods are 20 requests.
-const PAGE_SIZE: &str = "500";
+const PAGE_OBJECTS: usize = 500;
+/// Of a longer page no more is read, and fewer objects are asked for. Pods of k6-operator have 6 to 10 KB.
+const PAGE: Limit = Limit {
+    what: "object in a list",
+    most: 8 * 1024 * 1024,
+};
+/// What pages are to have at most, if the next objects are like the last ones.
+const PAGE_BYTES: usize = PAGE.most / 4 * 3;
+
+/// Labels that are used, or are for people who read along; an object may have any number of others.
+const LABELS: [&str; 4] = ["k6_cr", "runner", "app", "batch.kubernetes.io/job-name"];
+/// And all of our own.
+const OWN_LABELS: &str = "k6sync.dev/";
 
 /// What a LIST gave.
 #[derive(Debug)]
@@ -77,10 +91,12 @@ impl<T> Listed<T> {
         Ok((listed, next_page))
     }
 
-    fn extend(&mut self, page: Self) {
-        self.items.extend(page.items);
-        self.malformed.extend(page.malformed);
-        self.foreign += page.foreign;
+    /// Adds what another answer gave; the time remains the first one's.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.items.extend(other.items);
+        self.malformed.extend(other.malformed);
+        self.foreign += other.foreign;
+        self.time = self.time.or(other.time);
     }
 }
 
@@ -104,11 +120,14 @@ pub(super) struct Metadata {
     pub(super) name: String,
     pub(super) namespace: String,
     pub(super) uid: String,
+    #[serde(deserialize_with = "time::deserialize")]
     pub(super) creation_timestamp: Timestamp,
+    #[serde(default, deserialize_with = "labels")]
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) owner_references: Option<Vec<OwnerReference>>,
     pub(super) resource_version: Option<String>,
     pub(super) finalizers: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "time::optional")]
     pub(super) deletion_timestamp: Option<Timestamp>,
 }
 
@@ -122,6 +141,37 @@ pub(super) struct OwnerReference {
     /// Of several owners, the one that made it and looks after it.
     #[serde(default)]
     pub(super) controller: bool,
+}
+
+/// Those labels that are used: no object is kept that is large for what nobody reads.
+fn labels<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    struct Used;
+    impl<'de> Visitor<'de> for Used {
+        type Value = Option<BTreeMap<String, String>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map of labels")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut used = BTreeMap::new();
+            while let Some(name) = map.next_key::<String>()? {
+                if LABELS.contains(&name.as_str()) || name.starts_with(OWN_LABELS) {
+                    used.insert(name, map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(Some(used))
+        }
+    }
+    deserializer.deserialize_any(Used)
 }
 
 /// What to list.
@@ -156,6 +206,19 @@ impl Cluster {
         Ok(listed)
     }
 
+    /// What the last list of this kind had come to: the next cycle need not find it out again.
+    fn page_objects(&self, resource: &Resource) -> usize {
+        let known = self.page_objects.lock();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        known.get(resource.plural).copied().unwrap_or(PAGE_OBJECTS)
+    }
+
+    fn keep_page_objects(&self, resource: &Resource, limit: usize) {
+        let known = self.page_objects.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        known.insert(resource.plural, limit);
+    }
+
     async fn list_in<Raw: DeserializeOwned, T: Item>(
         &self,
         resource: &Resource,
@@ -178,8 +241,10 @@ impl Cluster {
             None => format!("{}/{}", resource.prefix, resource.plural),
         };
         let mut next_page: Option<String> = None;
+        let mut limit = self.page_objects(resource);
         loop {
-            let mut query = vec![("limit", PAGE_SIZE)];
+            let objects = limit.to_string();
+            let mut query = vec![("limit", objects.as_str())];
             query.extend(
                 resource
                     .label_selector
@@ -187,9 +252,18 @@ impl Cluster {
             );
             query.extend(next_page.as_deref().map(|token| ("continue", token)));
             let request = Send::get(&path).query(&query);
-            let read = |body: &Bytes| Listed::page(body, convert);
-            let ((page, token), date) = match self.send_and_read(&call, request, read).await {
+            let read = |body: &Bytes| {
+                let (page, token) = Listed::page(body, convert)?;
+                Ok((page, token, body.len()))
+            };
+            let answer = self.send_and_read(&call, request, PAGE, read).await;
+            let ((page, token, bytes), date) = match answer {
                 Ok(answer) => answer,
+                Err(ClusterError::TooLong { .. }) if limit > 1 => {
+                    limit /= 2;
+                    tracing::debug!(%call, limit, "the page is too long: fewer objects are asked for");
+                    continue;
+                }
                 // The list took so long that its snapshot is gone; the rest comes from a newer one (FACT 12).
                 Err(ClusterError::Rejected {
                     code: 410,
@@ -202,12 +276,23 @@ impl Cluster {
                 Err(error) => return Err(error),
             };
             listed.time = listed.time.or(date);
+            limit = objects_a_page(page.items.len() + page.malformed.len(), bytes);
             listed.extend(page);
             next_page = token;
             if next_page.is_none() {
+                self.keep_page_objects(resource, limit);
                 return Ok(());
             }
         }
+    }
+}
+
+/// How many objects to ask for, after so many had so many bytes.
+fn objects_a_page(objects: usize, bytes: usize) -> usize {
+    let fit = objects.saturating_mul(PAGE_BYTES) / bytes.max(1);
+    match objects {
+        0 => PAGE_OBJECTS,
+        _ => fit.clamp(1, PAGE_OBJECTS),
     }
 }
 

@@ -8,9 +8,10 @@ use tokio::time::timeout;
 use url::form_urlencoded::byte_serialize;
 
 use super::Cluster;
+use super::Pace;
 use super::call::Call;
 use super::error::{ClusterError, chain};
-use super::pace::Place;
+use super::pace::{Place, Room, patiently, resume};
 use super::request::Send;
 
 /// Which log to read, and from where.
@@ -35,6 +36,8 @@ pub struct LogStream {
     body: Body,
     /// Until the log's end.
     place: Option<Place>,
+    /// Until what was read is stored.
+    room: Option<Room>,
 }
 
 impl Cluster {
@@ -70,21 +73,33 @@ impl Cluster {
         let [namespace, pod] =
             [namespace, pod].map(|name| byte_serialize(name.as_bytes()).collect::<String>());
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
-        let place = match &self.pace {
-            Some(pace) => Some(pace.place().await),
-            None => None,
-        };
-        let response = self.stream(&call, Send::get(&path).query(&query)).await?;
+        let (body, place) = self
+            .stream_log(&call, Send::get(&path).query(&query))
+            .await?;
+        let room = self.pace.as_ref().map(Pace::room);
         Ok(LogStream {
             cluster: self.clone(),
             call,
-            body: response.into_body(),
+            body,
             place,
+            room,
         })
     }
 }
 
 impl LogStream {
+    /// So many bytes of one line are held in memory; waits until there is room for so long a line.
+    pub async fn hold(&mut self, bytes: usize) {
+        if let Some(room) = &mut self.room {
+            room.hold(bytes).await;
+        }
+    }
+
+    /// The log is read; the room is to be kept until what was read is stored.
+    pub fn finish(self) -> Option<Room> {
+        self.room
+    }
+
     /// The next bytes; `None` at the log's end.
     ///
     /// # Errors
@@ -92,16 +107,20 @@ impl LogStream {
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClusterError> {
         loop {
             let limit = self.cluster.time_limit();
-            let frame = timeout(limit, self.body.frame())
+            // Who holds room in memory waits for no place, and so keeps its own.
+            let is_small = self.room.as_ref().is_some_and(Room::is_small);
+            let place = self.place.as_mut().filter(|_| is_small);
+            let frame = timeout(limit, patiently(place, self.body.frame()))
                 .await
                 .map_err(|_| self.cluster.timed_out(&self.call, limit))?;
+            resume(self.place.as_mut()).await;
             match frame {
                 None => return Ok(None),
                 Some(Ok(frame)) => {
                     // Anything but data is trailers, which say nothing here.
                     if let Ok(data) = frame.into_data() {
-                        if let Some(place) = &mut self.place {
-                            place.read(data.len()).await;
+                        if let Some(room) = &mut self.room {
+                            room.read(data.len()).await;
                         }
                         return Ok(Some(data));
                     }

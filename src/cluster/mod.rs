@@ -16,10 +16,12 @@ mod pods;
 mod request;
 mod reviews;
 mod test_runs;
+mod time;
 mod traffic;
 mod watch;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::config::KubeConfigOptions;
@@ -33,6 +35,7 @@ pub use self::lease::{Lease, LeaseSpec};
 pub use self::list::{Listed, Malformed};
 pub use self::logs::{LogOptions, LogStream};
 use self::pace::Pace;
+pub use self::pace::{Room, UNANSWERED};
 pub use self::pods::{Container, ContainerKind, ContainerState, Job, Pod, Terminated};
 pub use self::reviews::User;
 pub use self::test_runs::{
@@ -41,6 +44,9 @@ pub use self::test_runs::{
 
 pub use self::traffic::{RequestLabels, Traffic};
 pub use self::watch::{Change, TestRunWatch};
+
+/// A log is late when it takes longer than this part of the time that a request may take.
+const A_LONG_WAIT: u32 = 10;
 
 /// A connection to one cluster. Cheap to clone.
 #[derive(Clone)]
@@ -59,6 +65,8 @@ pub struct Cluster {
     /// Of log requests; `None`: they do not wait for each other.
     pace: Option<Pace>,
     traffic: Traffic,
+    /// Objects that fit in a page of a list, by resource.
+    page_objects: Arc<Mutex<HashMap<&'static str, usize>>>,
 }
 
 /// Which objects to look at.
@@ -119,6 +127,7 @@ impl Cluster {
             deadline: None,
             pace: None,
             traffic: Traffic::default(),
+            page_objects: Arc::default(),
         })
     }
 
@@ -146,7 +155,7 @@ impl Cluster {
     /// The same cluster, for a set of logs to be read as many at a time as the API server bears, and at most `most`.
     pub fn paced(&self, most: usize) -> Self {
         Self {
-            pace: Some(Pace::new(most)),
+            pace: Some(Pace::new(most, self.request_timeout / A_LONG_WAIT)),
             ..self.clone()
         }
     }

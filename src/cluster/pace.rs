@@ -1,16 +1,22 @@
 //! How many logs are read at a time: what the API server bears, learnt from its answers, and never more than was allowed.
 //!
 //! As TCP does: the number doubles each round trip until an answer says that it is too much, and from then on grows slowly
-//! and shrinks at once. Too much is a refusal (429, 503, no answer at all), or answers that take several times as long as
+//! and shrinks at once. Too much is a refusal (429, 503, no connection), or answers that take several times as long as
 //! the fastest. (The crates that offer this had one release, or bring middleware for another HTTP client.)
 //!
-//! Memory is bounded here too: buffers grow with what is read, so that of the logs under way only some may be large.
+//! A log that does not come says nothing of the API server: its node is dead, most likely. Whoever waits long for one lends
+//! their place to others meanwhile, so that dead nodes take nothing from those that live.
+//!
+//! Memory is bounded here too: what is read of a log is held until it is stored, so that of the logs under way only some
+//! may be large.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Every API server bears so many.
 const FIRST_LIMIT: usize = 32;
@@ -23,10 +29,15 @@ const TOO_LONG: (f64, f64) = (4.0, 0.050);
 /// What a refusal, and what answers that take too long, leave of the number.
 const AFTER_REFUSAL: f64 = 0.5;
 const AFTER_TOO_LONG: f64 = 0.75;
-/// A log is large once so many bytes of it have been read, and only so many large ones are read on at a time: each may
-/// need a full chunk, a line of 2 MiB and the buffers of its connection.
-const SMALL_BYTES: usize = 128 * 1024;
-const LARGE_AT_A_TIME: usize = 16;
+/// A place is lent once its answer has taken so many times what answers usually take, and at least the pace's patience.
+const UNUSUAL: f64 = 4.0;
+/// Logs that do not come, at most, beside those that are read: while there are so many, the others keep their places.
+pub const UNANSWERED: usize = 128;
+/// Of the logs of which more than so many bytes have been read, only so many are read on at a time: each may need a full
+/// chunk and the buffers of its connection.
+const SIZES: [(usize, usize); 2] = [(32 * 1024, 64), (128 * 1024, 16)];
+/// And of those that have come so far in one line, which may have 2 MiB and is copied on its way.
+const LONG_LINES: (usize, usize) = (512 * 1024, 2);
 
 /// The pace of one cycle's log requests. Clones share it.
 #[derive(Clone, Debug)]
@@ -36,8 +47,12 @@ pub(super) struct Pace(Arc<Shared>);
 struct Shared {
     /// As many as the window allows, but for `surplus`.
     places: Arc<Semaphore>,
-    /// For large logs.
-    large: Arc<Semaphore>,
+    /// For those that wait for a log that does not come.
+    unanswered: Arc<Semaphore>,
+    /// How long a log may take to come before it is one of those, unless all do.
+    patience: Duration,
+    sizes: [Arc<Semaphore>; 2],
+    long_lines: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -52,36 +67,64 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Place {
     pace: Pace,
+    /// `None` while it is lent.
     permit: Option<OwnedSemaphorePermit>,
-    /// Bytes that were read in it.
+    unanswered: Option<OwnedSemaphorePermit>,
+}
+
+/// Room in memory for what is read of one log; free again when it is dropped. Who holds some waits for no [`Place`].
+#[derive(Debug)]
+pub struct Room {
+    pace: Pace,
+    /// Bytes that were read.
     bytes: usize,
-    large: Option<OwnedSemaphorePermit>,
+    sizes: [Option<OwnedSemaphorePermit>; 2],
+    long_line: Option<OwnedSemaphorePermit>,
 }
 
 impl Pace {
-    /// At most `most` at a time.
-    pub(super) fn new(most: usize) -> Self {
+    /// At most `most` at a time; who has waited for `patience` lends their place.
+    pub(super) fn new(most: usize, patience: Duration) -> Self {
         let window = Window::new(most);
         Self(Arc::new(Shared {
             places: Arc::new(Semaphore::new(window.limit())),
-            large: Arc::new(Semaphore::new(LARGE_AT_A_TIME)),
+            unanswered: Arc::new(Semaphore::new(UNANSWERED)),
+            patience,
+            sizes: SIZES.map(|(_, at_a_time)| Arc::new(Semaphore::new(at_a_time))),
+            long_lines: Arc::new(Semaphore::new(LONG_LINES.1)),
             state: Mutex::new(State { window, surplus: 0 }),
         }))
     }
 
     /// Waits for a place.
     pub(super) async fn place(&self) -> Place {
-        // It is never closed.
-        let permit = Arc::clone(&self.0.places).acquire_owned().await.ok();
         Place {
             pace: self.clone(),
-            permit,
-            bytes: 0,
-            large: None,
+            permit: acquire(&self.0.places).await,
+            unanswered: None,
         }
     }
 
-    /// An attempt that began at `sent` was answered; `None`: it was not.
+    /// Room for a log of which nothing has been read.
+    pub(super) fn room(&self) -> Room {
+        Room {
+            pace: self.clone(),
+            bytes: 0,
+            sizes: [None, None],
+            long_line: None,
+        }
+    }
+
+    /// Longer than answers take now.
+    fn patience(&self) -> Duration {
+        let times = self.state().window.times;
+        let unusual = times.map_or(0.0, |(_, usual)| usual * UNUSUAL);
+        Duration::try_from_secs_f64(unusual)
+            .unwrap_or_default()
+            .max(self.0.patience)
+    }
+
+    /// An attempt that began at `sent` was answered; `None`: there was nobody to answer it.
     pub(super) fn note(&self, sent: Instant, code: Option<StatusCode>) {
         let now = Instant::now();
         let mut state = self.state();
@@ -109,24 +152,83 @@ impl Pace {
     }
 }
 
+/// Semaphores of ours are never closed.
+async fn acquire(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(semaphore).acquire_owned().await.ok()
+}
+
+/// Waits for `answer`. If it takes long, others have the place meanwhile: [`resume`] takes it again.
+pub(super) async fn patiently<T>(place: Option<&mut Place>, answer: impl Future<Output = T>) -> T {
+    let mut answer = pin!(answer);
+    let Some(place) = place else {
+        return answer.await;
+    };
+    if let Ok(answer) = timeout(place.pace.patience(), &mut answer).await {
+        return answer;
+    }
+    let unanswered = Arc::clone(&place.pace.0.unanswered);
+    tokio::select! {
+        biased;
+        answer = &mut answer => return answer,
+        permit = acquire(&unanswered) => {
+            place.give_back();
+            place.unanswered = permit;
+        }
+    }
+    answer.await
+}
+
+/// Waits for a place again, if it was lent.
+pub(super) async fn resume(place: Option<&mut Place>) {
+    if let Some(place) = place
+        && place.permit.is_none()
+    {
+        place.unanswered = None;
+        place.permit = acquire(&place.pace.0.places).await;
+    }
+}
+
 impl Place {
-    /// So many bytes have come; waits until more may. Who is let on waits for no other log, so that each comes to its end.
-    pub(super) async fn read(&mut self, bytes: usize) {
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes > SMALL_BYTES && self.large.is_none() {
-            self.large = Arc::clone(&self.pace.0.large).acquire_owned().await.ok();
+    fn give_back(&mut self) {
+        let mut state = self.pace.state();
+        if let Some(permit) = self.permit.take()
+            && state.surplus > 0
+        {
+            permit.forget();
+            state.surplus -= 1;
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.pace.state();
-        if state.surplus > 0
-            && let Some(permit) = self.permit.take()
-        {
-            permit.forget();
-            state.surplus -= 1;
+        self.give_back();
+    }
+}
+
+impl Room {
+    /// Nothing much has been read yet.
+    pub(super) fn is_small(&self) -> bool {
+        self.sizes.iter().all(Option::is_none)
+    }
+
+    /// So many bytes more have come; waits until there may be more. Who is let on waits only for what is larger, so that
+    /// the largest come to their ends, and then all others.
+    pub(super) async fn read(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        for (number, (size, _)) in SIZES.into_iter().enumerate() {
+            if self.bytes > size && self.sizes[number].is_none() {
+                self.sizes[number] = acquire(&self.pace.0.sizes[number]).await;
+            }
+        }
+    }
+
+    /// So many bytes of one line are held; waits until there may be more.
+    pub(super) async fn hold(&mut self, bytes: usize) {
+        if bytes <= LONG_LINES.0 {
+            self.long_line = None;
+        } else if self.long_line.is_none() {
+            self.long_line = acquire(&self.pace.0.long_lines).await;
         }
     }
 }
@@ -196,15 +298,13 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-    use std::time::Duration;
-
     use proptest::prelude::*;
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Rounds of as many requests as are allowed, each answered after what `latency` says of their number.
     fn rounds(window: &mut Window, count: usize, latency: impl Fn(usize) -> Duration) -> usize {
@@ -305,7 +405,7 @@ mod tests {
     /// Places under way when the number shrinks are not given again, and come back when it grows.
     #[tokio::test]
     async fn there_are_as_many_places_as_the_number_says() {
-        let pace = Pace::new(64);
+        let pace = Pace::new(64, PATIENCE);
         let sent = Instant::now();
         let mut taken = Vec::new();
         for _ in 0..FIRST_LIMIT {
@@ -328,20 +428,81 @@ mod tests {
 
     #[tokio::test]
     async fn only_some_logs_may_be_large() {
-        let pace = Pace::new(64);
-        let mut places = Vec::new();
-        for _ in 0..LARGE_AT_A_TIME {
-            let mut place = pace.place().await;
-            place.read(SMALL_BYTES + 1).await;
-            places.push(place);
+        let pace = Pace::new(64, PATIENCE);
+        for (size, at_a_time) in SIZES {
+            let mut rooms = Vec::new();
+            for _ in 0..at_a_time {
+                let mut room = pace.room();
+                room.read(size + 1).await;
+                rooms.push(room);
+            }
+            let mut last = pace.room();
+            last.read(size).await;
+            let mut more = pin!(last.read(1));
+            let mut now = Context::from_waker(Waker::noop());
+            assert_eq!(more.as_mut().poll(&mut now), Poll::Pending);
+            rooms.pop();
+            assert_eq!(more.as_mut().poll(&mut now), Poll::Ready(()));
         }
-        let mut last = pace.place().await;
-        last.read(SMALL_BYTES).await;
-        let mut more = pin!(last.read(1));
+    }
+
+    #[tokio::test]
+    async fn only_some_lines_may_be_long() {
+        let pace = Pace::new(64, PATIENCE);
+        let mut rooms = Vec::new();
+        for _ in 0..LONG_LINES.1 {
+            let mut room = pace.room();
+            room.hold(LONG_LINES.0 + 1).await;
+            rooms.push(room);
+        }
+        let mut last = pace.room();
+        last.hold(LONG_LINES.0).await;
+        let mut more = pin!(last.hold(LONG_LINES.0 + 1));
         let mut now = Context::from_waker(Waker::noop());
         assert_eq!(more.as_mut().poll(&mut now), Poll::Pending);
-        places.pop();
+        rooms[0].hold(0).await;
         assert_eq!(more.as_mut().poll(&mut now), Poll::Ready(()));
+    }
+
+    /// However many do not come, and whatever the API server refuses meanwhile, the number of places is what it says.
+    #[tokio::test]
+    async fn a_place_is_lent_while_its_log_does_not_come() {
+        let pace = Pace::new(4, MS);
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let waiting = tokio::spawn({
+            let pace = pace.clone();
+            async move {
+                let mut place = Some(pace.place().await);
+                let answer = patiently(place.as_mut(), answered).await;
+                resume(place.as_mut()).await;
+                (answer, place)
+            }
+        });
+        let mut others = Vec::new();
+        for _ in 0..4 {
+            others.push(pace.place().await);
+        }
+        assert_eq!(free(&pace), 0);
+        pace.note(Instant::now(), Some(StatusCode::SERVICE_UNAVAILABLE));
+        answer.send(7).unwrap();
+        others.truncate(2);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "two of two places are taken");
+        others.pop();
+        let (answer, place) = waiting.await.unwrap();
+        assert_eq!((answer, free(&pace)), (Ok(7), 0));
+        drop((place, others));
+        assert_eq!(free(&pace), 2);
+        assert_eq!(pace.0.unanswered.available_permits(), UNANSWERED);
+    }
+
+    #[tokio::test]
+    async fn what_is_slow_for_all_is_waited_for() {
+        let pace = Pace::new(4, MS);
+        let sent = Instant::now();
+        pace.state().window.answered(sent, sent + 1_000 * MS);
+        assert_eq!(pace.patience(), 4_000 * MS);
+        assert_eq!(Pace::new(4, MS).patience(), MS);
     }
 
     fn free(pace: &Pace) -> usize {

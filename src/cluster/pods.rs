@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::harmless;
 
 use super::list::{Item, Listed, Metadata, OwnerReference, Resource};
-use super::{Cluster, ClusterError, Namespaces};
+use super::{Cluster, ClusterError, Namespaces, time};
 
 /// A pod that a Job of a TestRun controls.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,6 +279,7 @@ struct RawWaiting {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawRunning {
+    #[serde(default, deserialize_with = "time::optional")]
     started_at: Option<Timestamp>,
 }
 
@@ -288,7 +289,9 @@ struct RawTerminated {
     exit_code: i64,
     reason: Option<String>,
     message: Option<String>,
+    #[serde(default, deserialize_with = "time::optional")]
     started_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "time::optional")]
     finished_at: Option<Timestamp>,
 }
 

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kube::client::Body;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use url::form_urlencoded;
 use super::Cluster;
 use super::call::Call;
 use super::error::{ClusterError, chain};
+use super::pace::{Place, patiently, resume};
 use super::traffic;
 use crate::retry::{Policy, Retry, retry};
 
@@ -28,8 +29,23 @@ const RETRIES: Policy = Policy {
     total: Duration::from_secs(30),
 };
 
-/// No error body that we read is longer.
+/// Of an error's body no more is read.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
+
+/// How long an answer may be at most: nothing that an API server sends can fill the memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    /// What the answer is to be.
+    pub(super) what: &'static str,
+    /// Bytes.
+    pub(super) most: usize,
+}
+
+/// etcd takes no object of more than 1.5 MiB, and JSON is no more than twice as long.
+const OBJECT: Limit = Limit {
+    what: "object",
+    most: 4 * 1024 * 1024,
+};
 
 /// A request, to be made as often as it takes.
 #[derive(Debug)]
@@ -90,7 +106,7 @@ impl Cluster {
     /// Sends a request and returns the whole body, which is JSON; for objects.
     pub(super) async fn send(&self, call: &Call, request: Send) -> Result<Bytes, ClusterError> {
         let (body, _) = self
-            .send_and_read(call, request, |body| {
+            .send_and_read(call, request, OBJECT, |body| {
                 serde_json::from_slice::<IgnoredAny>(body).map(|_| body.clone())
             })
             .await?;
@@ -104,28 +120,25 @@ impl Cluster {
         &self,
         call: &Call,
         request: Send,
+        limit: Limit,
         read: impl Fn(&Bytes) -> Result<T, serde_json::Error>,
     ) -> Result<(T, Option<Timestamp>), ClusterError> {
         let (request, read) = (&request, &read);
         let (object, date) = self
-            .retrying(|attempt| async move {
-                let limit = self.time_limit_of(attempt);
+            .retrying(judge, |attempt| async move {
+                let time_limit = self.time_limit_of(attempt);
                 let whole = async {
                     let response = self.answer(call, request).await?;
                     let date = date(&response);
-                    let body = response.into_body().collect().await;
-                    let body = body.map_err(|error| ClusterError::BrokenOff {
-                        call: Box::new(call.clone()),
-                        problem: chain(&error),
-                    })?;
-                    match read(&body.to_bytes()) {
+                    let body = whole_body(call, response, limit).await?;
+                    match read(&body) {
                         Err(error) if !error.is_data() => Err(malformed(call, &error)),
                         object => Ok((object, date)),
                     }
                 };
-                timeout(limit, whole)
+                timeout(time_limit, whole)
                     .await
-                    .unwrap_or_else(|_| Err(self.timed_out(call, limit)))
+                    .unwrap_or_else(|_| Err(self.timed_out(call, time_limit)))
             })
             .await?;
         match object {
@@ -134,18 +147,41 @@ impl Cluster {
         }
     }
 
-    /// Sends a request and returns the body as it comes in; for logs.
-    pub(super) async fn stream(
+    /// Sends a request and returns the body as it comes in; for watches.
+    pub(super) async fn stream(&self, call: &Call, request: Send) -> Result<Body, ClusterError> {
+        let request = &request;
+        self.retrying(judge, |attempt| async move {
+            let limit = self.time_limit_of(attempt);
+            let response = timeout(limit, self.answer(call, request))
+                .await
+                .unwrap_or_else(|_| Err(self.timed_out(call, limit)))?;
+            Ok(response.into_body())
+        })
+        .await
+    }
+
+    /// Sends a request and returns the body as it comes in, with the place that reading it takes; for logs.
+    ///
+    /// Each attempt waits for a place, and a pause between two holds none.
+    pub(super) async fn stream_log(
         &self,
         call: &Call,
         request: Send,
-    ) -> Result<Response<Body>, ClusterError> {
+    ) -> Result<(Body, Option<Place>), ClusterError> {
         let request = &request;
-        self.retrying(|attempt| async move {
+        self.retrying(judge_log, |attempt| async move {
+            let mut place = match &self.pace {
+                Some(pace) => Some(pace.place().await),
+                None => None,
+            };
             let limit = self.time_limit_of(attempt);
-            timeout(limit, self.answer(call, request))
+            let answer = patiently(place.as_mut(), self.answer(call, request));
+            let response = timeout(limit, answer)
                 .await
-                .unwrap_or_else(|_| Err(self.timed_out(call, limit)))
+                .unwrap_or_else(|_| Err(self.timed_out(call, limit)))?;
+            is_text(call, &response)?;
+            resume(place.as_mut()).await;
+            Ok((response.into_body(), place))
         })
         .await
     }
@@ -184,7 +220,11 @@ impl Cluster {
         }
     }
 
-    async fn retrying<T, F>(&self, attempt: impl Fn(u32) -> F) -> Result<T, ClusterError>
+    async fn retrying<T, F>(
+        &self,
+        judge: fn(&ClusterError) -> Retry,
+        attempt: impl Fn(u32) -> F,
+    ) -> Result<T, ClusterError>
     where
         F: Future<Output = Result<T, ClusterError>>,
     {
@@ -200,15 +240,10 @@ impl Cluster {
         let attempt = || attempt(attempts.fetch_add(1, Ordering::Relaxed));
         retry(policy, attempt, |error| {
             let verdict = judge(error);
-            match verdict {
-                Retry::After(pause) if Instant::now() + pause >= give_up => Retry::No,
-                _ => {
-                    if verdict != Retry::No {
-                        tracing::debug!(%error, "trying again");
-                    }
-                    verdict
-                }
+            if verdict != Retry::No {
+                tracing::debug!(%error, "to be tried again");
             }
+            verdict
         })
         .await
     }
@@ -254,16 +289,12 @@ impl Cluster {
 
     async fn refusal(&self, call: &Call, response: Response<Body>) -> ClusterError {
         let code = response.status();
+        let now = date(&response).unwrap_or_else(Timestamp::now);
         let retry_after = response
             .headers()
-            .get(http::header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
-        let body = Limited::new(response.into_body(), ERROR_BODY_BYTES)
-            .collect()
-            .await
-            .map(|body| body.to_bytes())
-            .unwrap_or_default();
+            .get(RETRY_AFTER)
+            .and_then(|value| pause(value.to_str().ok()?, now));
+        let body = beginning(response.into_body(), ERROR_BODY_BYTES).await;
         let status: Option<Status> = serde_json::from_slice(&body).ok();
         let is_status = status.is_some();
         let status = status.unwrap_or_else(|| Status {
@@ -293,7 +324,15 @@ struct Attempt<'a> {
     cluster: &'a Cluster,
     call: &'a Call,
     begun: Instant,
-    code: Option<StatusCode>,
+    /// `None`: nobody waited for its end.
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Answered(StatusCode),
+    /// The API server could not be reached, or hung up.
+    Refused,
 }
 
 impl<'a> Attempt<'a> {
@@ -302,20 +341,25 @@ impl<'a> Attempt<'a> {
             cluster,
             call,
             begun: Instant::now(),
-            code: None,
+            end: None,
         }
     }
 
     fn end(mut self, code: Option<StatusCode>) {
-        self.code = code;
+        self.end = Some(code.map_or(End::Refused, End::Answered));
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        traffic::count(&self.cluster.traffic, self.call, self.code);
-        if let Some(pace) = &self.cluster.pace {
-            pace.note(self.begun, self.code);
+        let code = match self.end {
+            Some(End::Answered(code)) => Some(code),
+            Some(End::Refused) | None => None,
+        };
+        traffic::count(&self.cluster.traffic, self.call, code);
+        // Of one that was given up it is not known who is at fault: the API server, or a node that is dead.
+        if let (Some(pace), Some(_)) = (&self.cluster.pace, self.end) {
+            pace.note(self.begun, code);
         }
     }
 }
@@ -326,6 +370,90 @@ fn date(response: &Response<Body>) -> Option<Timestamp> {
     jiff::fmt::rfc2822::DateTimeParser::new()
         .parse_timestamp(text)
         .ok()
+}
+
+/// `Retry-After` (RFC 9110): seconds, however many, or a time; `None`: neither.
+fn pause(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let until = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(text)
+        .ok()?;
+    // What is past asks for no pause.
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
+}
+
+/// A body that is read whole, unless it is too long.
+async fn whole_body(
+    call: &Call,
+    response: Response<Body>,
+    limit: Limit,
+) -> Result<Bytes, ClusterError> {
+    let Limit { what, most } = limit;
+    let too_long = || ClusterError::TooLong {
+        call: Box::new(call.clone()),
+        what,
+        most,
+    };
+    let promised = response
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
+    if promised > most {
+        return Err(too_long());
+    }
+    let mut body = response.into_body();
+    let mut whole = Vec::with_capacity(promised);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ClusterError::BrokenOff {
+            call: Box::new(call.clone()),
+            problem: chain(&error),
+        })?;
+        // Anything but data is trailers, which say nothing here.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if whole.len() + data.len() > most {
+            return Err(too_long());
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into())
+}
+
+/// The first bytes of a body; fewer if it breaks off.
+async fn beginning(mut body: Body, most: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < most
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        if let Ok(data) = frame.into_data() {
+            let room = most - bytes.len();
+            bytes.extend_from_slice(&data[..data.len().min(room)]);
+        }
+    }
+    bytes
+}
+
+/// A log is plain text; what says that it is something else, a proxy's page or an object, is none.
+fn is_text(call: &Call, response: &Response<Body>) -> Result<(), ClusterError> {
+    let Some(kind) = response.headers().get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let kind = String::from_utf8_lossy(kind.as_bytes());
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if essence.is_empty() || essence.eq_ignore_ascii_case("text/plain") {
+        return Ok(());
+    }
+    Err(ClusterError::Malformed {
+        call: Box::new(call.clone()),
+        problem: format!(
+            "its content type is {essence}, and a log's is text/plain: does a proxy answer for the API server?"
+        ),
+    })
 }
 
 fn malformed(call: &Call, error: &serde_json::Error) -> ClusterError {
@@ -350,6 +478,14 @@ struct StatusMetadata {
     next_page: Option<String>,
 }
 
+/// Of logs: a node that did not answer in time may be dead, and there will be another cycle.
+fn judge_log(error: &ClusterError) -> Retry {
+    match error {
+        ClusterError::Timeout { .. } => Retry::No,
+        other => judge(other),
+    }
+}
+
 fn judge(error: &ClusterError) -> Retry {
     match error {
         ClusterError::Rejected {
@@ -362,5 +498,41 @@ fn judge(error: &ClusterError) -> Retry {
         | ClusterError::BrokenOff { .. }
         | ClusterError::Malformed { .. } => Retry::Yes,
         _ => Retry::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_any_form_and_size_is_understood() {
+        let now: Timestamp = "2026-11-23T04:39:43Z".parse().unwrap();
+        for (text, seconds) in [
+            ("0", Some(0)),
+            (" 7 ", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("99999999999999999999999999", Some(u64::MAX)),
+            ("Mon, 23 Nov 2026 04:40:00 GMT", Some(17)),
+            ("Mon, 23 Nov 2026 04:00:00 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+        ] {
+            assert_eq!(pause(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_pause_panics(text: String, seconds: u64) {
+            for now in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
+                pause(&text, now);
+                pause(&seconds.to_string(), now);
+                pause("Mon, 23 Nov 2026 04:40:00 GMT", now);
+            }
+        }
     }
 }

@@ -111,8 +111,8 @@ impl TestRunWatch {
         let begun = Instant::now();
         let request = Send::get(&self.path).query(&query);
         match self.cluster.stream(&self.call, request).await {
-            Ok(response) => Ok(Open {
-                body: response.into_body(),
+            Ok(body) => Ok(Open {
+                body,
                 dead_at: begun.max(Instant::now()) + DEAD_AFTER,
                 buffer: BytesMut::new(),
                 searched: 0,

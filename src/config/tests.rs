@@ -335,6 +335,17 @@ fn a_value_out_of_range_is_named_with_its_range() {
             ["kubernetes.cycleDeadline is -1m: ", "such as 10s"],
         ),
         (
+            "kubernetes: {cycleDeadline: 9223372036854775807s}",
+            [
+                "kubernetes.cycleDeadline is 2562047788015215h 30m 7s: ",
+                "100 years",
+            ],
+        ),
+        (
+            "capture: {holdTimeout: 900000h}",
+            ["capture.holdTimeout is 900000h: ", "100 years"],
+        ),
+        (
             "databaseUrl: mysql://x",
             ["scheme `mysql`", "databaseUrl in the configuration file"],
         ),

@@ -139,6 +139,7 @@ impl Log {
                 while let Some(line) = splitter.push(&mut input) {
                     self.push(comparison, line);
                 }
+                self.stream.hold(splitter.unterminated().len()).await;
                 self.splitter = Some(splitter);
             }
             None => {

@@ -10,10 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::audit::{Audited, audit};
+use super::clock::nanoseconds;
 use super::cursor::{Cursor, Halt, Lines, Rest, Splitter};
 use super::plan::{Todo, is_quiet};
 use super::recorder::Recorder;
-use crate::cluster::{Cluster, ClusterError, LogOptions};
+use crate::cluster::{Cluster, ClusterError, LogOptions, Room};
+use crate::harmless;
 use crate::isolate::{Bug, isolated_future};
 use crate::store::model::{Append, Appended, Chunk, Gap, GapCause, Step, Stream, StreamPosition};
 use crate::store::{Store, StoreError, sql_text};
@@ -23,6 +25,8 @@ use crate::store::{Store, StoreError, sql_text};
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// A log that its node did not give for so long after the container's end is given up.
 const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// No node's clock is so far ahead of the API server's.
+const FAR_AHEAD: SignedDuration = SignedDuration::from_hours(24 * 366);
 /// When its container has ended, a log of at most so many stored lines is read from its beginning once more: an answer by
 /// time shows no line that a clock stamped too early. Kubelets keep 10 MiB of a log (FACT 4); where they were told to keep
 /// far more, one cycle might never be long enough to read it all again.
@@ -222,6 +226,8 @@ struct Found {
     is_doubtful: bool,
     /// Lines that were not stored before, but for an unterminated one that was taken.
     is_more: bool,
+    /// Held until the last lines are stored.
+    room: Option<Room>,
 }
 
 impl Capture<'_> {
@@ -235,10 +241,11 @@ impl Capture<'_> {
 
     /// Stores what is new of a log that goes on.
     async fn read_on(&mut self, previous: bool, until: Option<Timestamp>) -> Result<(), Stop> {
-        let found = self.read(Extent::Since, previous, until, None).await?;
-        let halt = found.rest.halt;
-        let is_whole = halt.is_none() && !found.rest.cursor_missing;
-        self.append(found.rest.lines, Vec::new(), false).await?;
+        let Found { rest, room, .. } = self.read(Extent::Since, previous, until, None).await?;
+        let halt = rest.halt;
+        let is_whole = halt.is_none() && !rest.cursor_missing;
+        self.append(rest.lines, Vec::new(), false).await?;
+        drop(room);
         if halt == Some(Halt::Hidden) {
             let found = self.read(Extent::Whole, previous, until, None).await?;
             self.append(found.rest.lines, Vec::new(), false).await?;
@@ -250,7 +257,8 @@ impl Capture<'_> {
         Ok(())
     }
 
-    /// One answer may be wrong: a log is given up when two say that it can't be had.
+    /// Answers may be wrong for a while, as just after a node's start: a log is given up when two say in this cycle that it
+    /// can't be had, as they did in an earlier one. Those are on record, as errors of the step.
     async fn read_to_end_or_give_up(
         &mut self,
         previous: bool,
@@ -261,7 +269,9 @@ impl Capture<'_> {
             outcome => return outcome,
         }
         match self.read_to_end(previous, until).await {
-            Err(Stop::Failed(error)) if self.is_given_up(&error) => {
+            Err(Stop::Failed(error))
+                if self.is_given_up(&error) && self.was_refused_before(&error).await? =>
+            {
                 tracing::warn!(%error, "the log is given up");
                 self.close(Some(GapCause::Unavailable)).await
             }
@@ -306,7 +316,11 @@ impl Capture<'_> {
                     cause: GapCause::Rotated,
                 });
                 let mut gaps = match is_doubtful {
-                    true => self.hidden(previous).await?,
+                    true => {
+                        // Another log is opened, and who holds room waits for no place.
+                        drop(found.room.take());
+                        self.hidden(previous).await?
+                    }
                     false => Vec::new(),
                 };
                 gaps.extend(gap);
@@ -371,7 +385,9 @@ impl Capture<'_> {
             while let Some(lines) = splitter.push(&mut input) {
                 self.append(Some(lines), Vec::new(), false).await?;
             }
+            log.hold(splitter.unterminated().len()).await;
         }
+        let room = log.finish();
         let mut rest = splitter.finish(closed);
         if let Some(remark) = rest.remark.take() {
             self.append(rest.lines, Vec::new(), false).await?;
@@ -388,6 +404,7 @@ impl Capture<'_> {
             is_more: self.position.lines > lines_before || last_lines > i64::from(rest.is_closed),
             is_doubtful: since_second.is_none() && cursor.is_some() && !is_as_stored,
             rest,
+            room,
         })
     }
 
@@ -467,9 +484,27 @@ impl Capture<'_> {
         is_kubelets_word && self.has_been_over_for(GIVEN_UP_AFTER)
     }
 
+    /// An earlier cycle met the same error, but for the words of the other side.
+    async fn was_refused_before(&self, error: &CaptureError) -> Result<bool, Stop> {
+        let text = error.to_string();
+        let words = match error {
+            CaptureError::Remark { remark, .. } => remark,
+            CaptureError::Cluster(ClusterError::Rejected { message, .. }) => message,
+            _ => "",
+        };
+        // As it stands on record.
+        let beginning = harmless::line(text.strip_suffix(words).unwrap_or(&text));
+        let step_id = self.task.step.id;
+        Ok(self.store.count_errors(step_id, &beginning).await? > 0)
+    }
+
     fn has_been_over_for(&self, age: SignedDuration) -> bool {
         let finished_at = self.task.stream.facts.finished_at;
-        finished_at.is_none_or(|finished_at| self.now.duration_since(finished_at) >= age)
+        finished_at.is_none_or(|finished_at| {
+            let ago = self.now.duration_since(finished_at);
+            // What lies far ahead is no time: waiting for it would be for ever.
+            ago >= age || ago < -FAR_AHEAD
+        })
     }
 
     fn has_ended_before(&self, time: Timestamp) -> bool {
@@ -550,10 +585,6 @@ fn to_append(lines: Option<Lines>, mut gaps: Vec<Gap>, complete: bool) -> Append
         cursor: Some((ts, seen, stepped)),
         complete,
     }
-}
-
-fn nanoseconds(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// For messages.

@@ -78,8 +78,10 @@ impl Trail {
         match trail {
             Some(trail) if ts <= trail.latest => Self {
                 last: ts,
-                seen: trail.seen + i64::from(ts >= answer_begins(trail.latest)),
-                seen_whole: trail.seen_whole + 1,
+                seen: trail
+                    .seen
+                    .saturating_add(i64::from(ts >= answer_begins(trail.latest))),
+                seen_whole: trail.seen_whole.saturating_add(1),
                 ..trail
             },
             _ => Self {

@@ -6,12 +6,14 @@
 pub mod adopt;
 pub mod audit;
 pub mod capture;
+mod clock;
 pub mod compare;
 pub mod cursor;
 pub mod hold;
 pub mod identity;
 pub mod k6_log;
 pub mod plan;
+mod reach;
 mod recorder;
 pub mod report;
 mod timestamp;
@@ -26,13 +28,17 @@ use tokio::time::{Instant, timeout};
 
 pub use self::adopt::{Discovery, RUN_LABEL, STEP_LABEL};
 use self::capture::{Captured, Task, capture};
+use self::clock::{cluster_time, shifted};
 pub use self::hold::Holding;
 use self::identity::Identity;
 use self::plan::{Sight, StepPlan, Todo, plan};
+use self::reach::Reach;
 use self::recorder::recorder;
 pub use self::report::{Details, Failure, Outcome, Report};
 use self::verdict::Clue;
-use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun};
+use crate::cluster::{
+    Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun, UNANSWERED,
+};
 use crate::harmless;
 use crate::isolate::isolated;
 use crate::store::model::{
@@ -43,7 +49,8 @@ use crate::store::{StepScope, Store, StoreError};
 /// The end of a log that is searched for the last error, in chunks.
 const TAIL_CHUNKS: i64 = 4;
 
-/// Captures under way for each log request that is allowed at a time: some ask for logs while others are being stored.
+/// Captures under way for each log request that is allowed at a time: some ask for logs while others are being stored. To
+/// these come those whose logs do not come.
 const CAPTURES_A_REQUEST: usize = 2;
 
 /// Steps of a k6sync from before clusters were told apart wait so long for the cluster that has their TestRun.
@@ -207,15 +214,16 @@ async fn reconcile(
     let cluster = &cluster.until(deadline);
     let (settings, identity) = &identified(cluster, store, settings).await?;
     // TestRuns before steps: a dashboard that inserts its step before it creates the TestRun is never overtaken.
+    let mut reach = Reach::of(&settings.namespaces);
     let mut test_runs = Listed::default();
     if settings.discovery != Discovery::Off {
-        test_runs = cluster.test_runs(&settings.namespaces).await?;
+        test_runs = reach.test_runs(cluster).await?;
     }
     let (mut steps, mut bad_steps) = store.active_steps(&settings.scope()).await?;
     if settings.discovery == Discovery::Off && !steps.is_empty() {
-        test_runs = cluster.test_runs(&settings.namespaces).await?;
+        test_runs = reach.test_runs(cluster).await?;
     } else {
-        add_overtaken(cluster, settings, &steps, &mut test_runs).await?;
+        add_overtaken(cluster, &mut reach, &steps, &mut test_runs).await?;
     }
     bad_steps.extend(set_aside(&mut steps, identity.as_ref(), &test_runs.items));
     if let Some(uids) = only {
@@ -253,15 +261,14 @@ async fn reconcile(
     let streams = store.streams(&step_ids).await?;
     let mut pods = Listed::default();
     if !steps.is_empty() {
-        pods = cluster.pods(&settings.namespaces).await?;
+        pods = reach.pods(cluster).await?;
     }
-    let now = cluster_time(pods.time.or(test_runs.time));
+    steps.retain(|step| reach.has(&step.namespace));
+    test_runs.items.retain(|run| reach.has(&run.namespace));
+    failures.extend(reach.failures());
+    let now = cluster_time(pods.time.or(test_runs.time), Timestamp::now());
     let unclaimed_until = match steps.iter().any(is_unclaimed) {
-        true => store
-            .migrated_at()
-            .await?
-            .checked_add(UNCLAIMED_FOR)
-            .unwrap_or(Timestamp::MAX),
+        true => shifted(store.migrated_at().await?, UNCLAIMED_FOR),
         false => Timestamp::MIN,
     };
     let sight = Sight {
@@ -384,21 +391,21 @@ fn is_unclaimed(step: &Step) -> bool {
 /// after them tells whether it is gone.
 async fn add_overtaken(
     cluster: &Cluster,
-    settings: &Settings,
+    reach: &mut Reach,
     steps: &[Step],
     test_runs: &mut Listed<TestRun>,
 ) -> Result<(), ClusterError> {
     let listed: HashSet<&str> = test_runs.items.iter().map(|run| run.uid.as_str()).collect();
     let missing: HashSet<&str> = steps
         .iter()
-        .filter(|step| !step.record.status.is_final())
+        .filter(|step| !step.record.status.is_final() && reach.has(&step.namespace))
         .filter_map(|step| step.record.k6_uid.as_deref())
         .filter(|uid| !listed.contains(uid))
         .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let mut later = cluster.test_runs(&settings.namespaces).await?.items;
+    let mut later = reach.test_runs(cluster).await?.items;
     later.retain(|run| missing.contains(run.uid.as_str()));
     test_runs.items.extend(later);
     Ok(())
@@ -409,15 +416,6 @@ fn is_of(step: &Step, test_runs: &[TestRun]) -> bool {
     test_runs.iter().any(|run| match &step.record.k6_uid {
         Some(uid) => *uid == run.uid,
         None => step.namespace == run.namespace && step.k6_test_name == run.name,
-    })
-}
-
-/// The time by the API server's clock, which stamps the objects; ours, which may be wrong, only fills in the part of a
-/// second that answers do not tell.
-fn cluster_time(told: Option<Timestamp>) -> Timestamp {
-    let ours = Timestamp::now();
-    told.map_or(ours, |told| {
-        ours.clamp(told, told + SignedDuration::from_secs(1))
     })
 }
 
@@ -471,7 +469,12 @@ fn report(
             k6_test_name = failure.k6_test_name,
             namespace = failure.namespace,
             error = failure.error,
-            "a step could not be synced"
+            "{} could not be synced",
+            if failure.is_of_namespace() {
+                "a namespace"
+            } else {
+                "a step"
+            }
         );
     }
     let with_new_lines: HashSet<i64> = captured
@@ -626,7 +629,7 @@ async fn capture_logs(
                 let captured = capture(cluster, store, recorder, task, deadline, now).await;
                 (task.step.id, captured)
             })
-            .buffer_unordered(settings.concurrency * CAPTURES_A_REQUEST)
+            .buffer_unordered(settings.concurrency * CAPTURES_A_REQUEST + UNANSWERED)
             .collect()
             .await
     };

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::clock::shifted;
 use super::verdict::{self, Clue, Evidence, Observed, ObservedState, Verdict};
 use crate::cluster::{
     Container, ContainerKind, ContainerState, Job, Malformed, Pod, Stage, Terminated, TestRun,
@@ -223,10 +224,8 @@ impl<'a> Index<'a> {
         let is_own = |pod: &Pod| match self.pod_owner.get(pod.uid.as_str()) {
             Some(owner) => *owner == step.id,
             None => match (test_run, named) {
-                (Some(test_run), _) => pod.created_at + CLOCK_SKEW >= test_run.created_at,
-                (None, Some(successor)) => {
-                    is_heir && pod.created_at + CLOCK_SKEW < successor.created_at
-                }
+                (Some(test_run), _) => !is_older(pod, test_run),
+                (None, Some(successor)) => is_heir && is_older(pod, successor),
                 (None, None) => is_heir,
             },
         };
@@ -238,6 +237,11 @@ impl<'a> Index<'a> {
             .filter(|pod| is_own(pod))
             .collect()
     }
+}
+
+/// The pod is older than the TestRun, and not only by the clocks of API servers.
+fn is_older(pod: &Pod, test_run: &TestRun) -> bool {
+    test_run.created_at.duration_since(pod.created_at) > CLOCK_SKEW
 }
 
 fn plan_step(step: &Step, sight: &Sight<'_>, index: &Index<'_>) -> StepPlan {
@@ -667,8 +671,11 @@ fn plan_life(life: &Life, known: Option<&Stream>, now: Timestamp, may_rest: bool
     let is_complete = known.is_some_and(|stream| stream.complete);
     // What is `previous` may be another life by the time that it is read: its lines are later than this one's end.
     let until = match life.previous {
-        true => life.facts.finished_at.map(|end| end + END_PRECISION),
-        false => life.replaceable.then(|| now - STATUS_DELAY),
+        true => life
+            .facts
+            .finished_at
+            .map(|end| shifted(end, END_PRECISION)),
+        false => life.replaceable.then(|| shifted(now, -STATUS_DELAY)),
     };
     let todo = match life.facts.state {
         _ if is_complete => Todo::Nothing,

@@ -75,6 +75,13 @@ pub struct Failure {
     pub step_id: Option<i64>,
 }
 
+impl Failure {
+    /// It names no step: it is about the namespace.
+    pub fn is_of_namespace(&self) -> bool {
+        self.step.is_empty() && self.k6_test_name.is_empty() && !self.namespace.is_empty()
+    }
+}
+
 impl Report {
     /// Nothing was done, since sync is switched off.
     pub fn disabled() -> Self {
@@ -119,6 +126,10 @@ impl fmt::Display for Report {
         writeln!(f, "  errors     {}", self.errors)?;
         write!(f, "  duration   {} ms", self.duration_ms)?;
         for failure in &self.failures {
+            if failure.is_of_namespace() {
+                write!(f, "\n  failed     {}", failure.error)?;
+                continue;
+            }
             let Failure {
                 step,
                 k6_test_name,

@@ -628,6 +628,24 @@ impl Store {
         })
     }
 
+    /// How many errors on record of a step, in cycles before this one, begin with `text`.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn count_errors(&self, step_id: i64, text: &str) -> Result<i64, StoreError> {
+        let rows = rows!(
+            self,
+            "read the errors of a step",
+            count_errors,
+            step_id,
+            text
+        )?;
+        Ok(rows
+            .first()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0))
+    }
+
     /// The last `count` cycles, newest first, each with its errors.
     ///
     /// # Errors

@@ -230,6 +230,7 @@ pub(super) const SQL: Sql = Sql {
         INSERT INTO sync_errors (cycle_id, step_id, step_name, k6_test_name, error)
         SELECT $1, step_id, step_name, k6_test_name, error
         FROM json_to_recordset($2::json) AS new(step_id bigint, step_name text, k6_test_name text, error text)",
+    count_errors: sql::COUNT_ERRORS,
     prunable: "
         SELECT json_build_object('logs', count(*), 'bytes', coalesce(sum(bytes), 0),
             'cycles', (SELECT count(*) FROM sync_cycles WHERE started_at < $1::timestamptz))::text

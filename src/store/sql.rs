@@ -103,6 +103,8 @@ pub(super) struct Sql {
     pub(super) insert_cycle: &'static str,
     /// (cycle id, errors as JSON)
     pub(super) insert_errors: &'static str,
+    /// (step id, text) → how many errors of the step begin so
+    pub(super) count_errors: &'static str,
     /// (time, how many of the newest runs to keep) → [`super::Prunable`]
     pub(super) prunable: &'static str,
     /// (time, how many of the newest runs to keep, how many) → ids of that many streams with chunks, of runs that
@@ -123,6 +125,8 @@ pub(super) struct Sql {
 // What both databases say alike. SQLite knows `$1` too.
 
 pub(super) const DATABASE_ID: &str = "SELECT id FROM database_identity";
+pub(super) const COUNT_ERRORS: &str = "
+    SELECT CAST(count(*) AS TEXT) FROM sync_errors WHERE step_id = $1 AND substr(error, 1, length($2)) = $2";
 pub(super) const FIND_RUN: &str = "
     SELECT id FROM test_runs
     WHERE name = $1 AND namespace = $2

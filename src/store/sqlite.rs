@@ -230,6 +230,7 @@ pub(super) const SQL: Sql = Sql {
         INSERT INTO sync_errors (cycle_id, step_id, step_name, k6_test_name, error)
         SELECT $1, value ->> 'step_id', value ->> 'step_name', value ->> 'k6_test_name', value ->> 'error'
         FROM json_each($2)",
+    count_errors: sql::COUNT_ERRORS,
     prunable: "
         SELECT json_object('logs', count(*), 'bytes', coalesce(sum(bytes), 0),
             'cycles', (SELECT count(*) FROM sync_cycles WHERE started_at < $1))

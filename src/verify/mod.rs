@@ -190,7 +190,10 @@ fn previous(recorded: &Recorded, pod: &Pod) -> Option<bool> {
         .containers
         .iter()
         .find(|container| container.name == facts.key.container)?;
-    match container.restart_count - facts.key.restart_count {
+    match container
+        .restart_count
+        .saturating_sub(facts.key.restart_count)
+    {
         0 if facts.state == StreamState::Waiting => None,
         0 => Some(false),
         1 => Some(true),

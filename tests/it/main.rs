@@ -25,6 +25,7 @@ mod control;
 mod database;
 mod dead_connections;
 mod faults;
+mod foreign;
 mod fuzz;
 mod harmless;
 mod hold;

@@ -599,6 +599,13 @@ impl Cluster {
         }
     }
 
+    /// Lets a user who was disallowed do what these RBAC rules say, in this namespace.
+    pub async fn allow_again(&self, user: &str, rules: Value) {
+        let path = format!("{}/{user}", self.rbac("roles"));
+        self.request("DELETE", &path, &json!({})).await;
+        self.allow(user, rules).await;
+    }
+
     /// Takes from a user or service account what it was allowed.
     pub async fn disallow(&self, name: &str) {
         let path = format!("{}/{name}", self.rbac("rolebindings"));
