@@ -37,7 +37,7 @@ pub const UNANSWERED: usize = 128;
 /// chunk and the buffers of its connection.
 const SIZES: [(usize, usize); 2] = [(32 * 1024, 64), (128 * 1024, 16)];
 /// And of those that have come so far in one line, which may have 2 MiB and is copied on its way.
-const LONG_LINES: (usize, usize) = (512 * 1024, 2);
+const LONG_LINES: (usize, usize) = (256 * 1024, 1);
 
 /// The pace of one cycle's log requests. Clones share it.
 #[derive(Clone, Debug)]
