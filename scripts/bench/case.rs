@@ -193,6 +193,15 @@ fn all_groups(quick: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = cases.into_iter().map(Group::of).collect();
     groups.push(Group::with_and_without_history(1_000_000));
     groups.push(Group::of_one_sync_and_many(4));
+    // Its memory is what is wanted to know.
+    let many_large = Case {
+        runners: 1_000,
+        ..usual
+    };
+    groups.push(Group {
+        members: vec![(many_large.with_log(100_000), "ours")],
+        rounds: 1,
+    });
     let giant = Case {
         runs: 1,
         runners: 1,

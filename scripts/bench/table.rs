@@ -121,6 +121,11 @@ pub(crate) fn promises(rows: &[Row]) {
             "under 64",
         );
         say(
+            "first sync, 10,000 pods with 100 KB each: peak memory, MB",
+            find(large.with_log(100_000), "ours").map(|row| row.peak_rss_mb),
+            "under 64",
+        );
+        say(
             "1,000,000 finished steps: x empty history",
             // Measured beside each other: the last rows of their kind.
             rows.iter()
