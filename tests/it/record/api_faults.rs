@@ -21,13 +21,22 @@ pub fn faults(world: &World) {
     standin.seed_faults(world.seed);
     let everywhere = actions();
     let of_logs = [
+        FaultAction::Silence {
+            duration: Duration::from_secs(3),
+        },
+        FaultAction::Header {
+            name: "content-type",
+            value: "text/html".to_owned(),
+        },
+        FaultAction::RetryAfter {
+            code: 429,
+            value: "18446744073709551615".to_owned(),
+        },
         FaultAction::NotFound,
         FaultAction::CleanCut { after_bytes: 137 },
         FaultAction::CleanCut { after_bytes: 5_000 },
     ];
-    // Any bytes are a log, so that garbage in one can't be told from it.
-    let readable = |action: &&FaultAction| **action != FaultAction::Garbage;
-    let logs: Vec<&FaultAction> = everywhere.iter().filter(readable).chain(&of_logs).collect();
+    let logs: Vec<&FaultAction> = everywhere.iter().chain(&of_logs).collect();
     let objects: Vec<&FaultAction> = everywhere.iter().collect();
     for (kinds, actions) in [
         (&["get pods/log"][..], logs),
@@ -67,6 +76,14 @@ fn actions() -> Vec<FaultAction> {
         },
         FaultAction::ShortBody,
         FaultAction::Garbage,
+        FaultAction::Header {
+            name: "date",
+            value: "Thu, 30 Dec 9999 22:00:00 GMT".to_owned(),
+        },
+        FaultAction::RetryAfter {
+            code: 503,
+            value: "0".to_owned(),
+        },
     ]
 }
 
