@@ -138,7 +138,12 @@ async fn a_request_that_fails_once_is_tried_again(database: Database) {
         let pod = passed(&cluster, name, 3).await;
         let standin = cluster.standin_cluster();
         standin.reset_requests();
-        let kinds = ["get configmaps", "list testruns", "list pods", "get pods/log"];
+        let kinds = [
+            "get configmaps",
+            "list testruns",
+            "list pods",
+            "get pods/log",
+        ];
         for kind in kinds {
             standin.fault(Fault::times(kind, 1, action.clone()));
         }
