@@ -4,6 +4,7 @@
 //! told apart from the others, and never hides them.
 
 mod call;
+mod client;
 mod config_maps;
 mod error;
 mod holds;
@@ -116,7 +117,7 @@ impl Cluster {
             config.root_cert.get_or_insert_default();
         }
         let url = config.cluster_url.to_string();
-        let client = kube::Client::try_from(config.clone())
+        let client = client::client(config.clone())
             .map_err(|error| ClusterError::Config(error::chain(&error)))?;
         Ok(Self {
             client,
@@ -143,7 +144,7 @@ impl Cluster {
     /// connection: an attempt that is not answered within `patience` is given up, its connection with it, and the next one
     /// makes another.
     pub fn apart(&self, patience: Duration) -> Self {
-        let client = kube::Client::try_from(kube::Config::clone(&self.config));
+        let client = client::client(kube::Config::clone(&self.config));
         Self {
             // It has worked before.
             client: client.unwrap_or_else(|_| self.client.clone()),
