@@ -63,7 +63,7 @@ pub enum Command {
     Job(Job),
     /// Bring the database to the schema of this k6sync and exit
     Migrate(Migrate),
-    /// Read the logs of pods that are there again and compare them with the record
+    /// Compare the record with the cluster's containers and logs, and with its own hashes
     Verify(Verify),
     /// Let go of TestRuns that are held (capture.hold), whatever is recorded; needs no database
     Release(Release),
@@ -188,6 +188,9 @@ pub struct Verify {
     /// The test run, by id, external_id or name [default: all whose pods are there]
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
+    /// Verify the record by its hashes alone, without a cluster: all of it, or one run
+    #[arg(long)]
+    pub offline: bool,
     /// Form of the result on standard output
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: OutputFormat,

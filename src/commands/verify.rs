@@ -1,43 +1,114 @@
-//! `k6sync verify`: compares logs with their record.
+//! `k6sync verify`: compares the record with logs and with its own hashes.
+
+use std::io::IsTerminal;
 
 use anyhow::bail;
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use crate::cli::{OutputFormat, Verify};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Namespaces};
+use crate::config::Config;
 use crate::store::Store;
-use crate::verify::{self, Verdict};
+use crate::verify::{self, Live, Progress, Scope, Verdict, Verification, VerifyError};
 
 pub(super) async fn run(args: &Verify) -> anyhow::Result<()> {
     let config = super::load(&args.common)?;
-    let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
-    let namespaces = super::namespaces(&config, &cluster);
+    let cluster = match args.offline {
+        true => None,
+        false => Some(Cluster::connect(config.context.as_deref(), config.request_timeout).await?),
+    };
+    if config
+        .database_url
+        .sqlite_file()
+        .is_some_and(|file| !file.exists())
+    {
+        bail!(
+            "there is no database {}; check --database-url, DATABASE_URL or databaseUrl",
+            config.database_url
+        );
+    }
     // Opened as for a dry run: nothing is written.
     let store = Store::open(&config.database_url, true).await?;
-    let verified = async {
-        store.check_or_imagine_schema().await?;
-        verify::run(
-            &cluster,
-            &store,
-            &namespaces,
-            args.run.as_deref(),
-            config.capture_concurrency,
-        )
-        .await
-    }
-    .await;
+    let verified = verify(args, &config, cluster.as_ref(), &store).await;
     store.close().await;
     let verification = match verified {
         Ok(verification) => verification,
         // The cause alone, so that the exit code can be told by its type.
-        Err(verify::VerifyError::Cluster(error)) => return Err(error.into()),
+        Err(VerifyError::Cluster(error)) => return Err(error.into()),
         Err(error) => return Err(error.into()),
     };
     match args.output {
         OutputFormat::Text => super::print(&verification.to_string())?,
         OutputFormat::Json => super::print_json(&verification)?,
     }
-    if verification.outcome == Verdict::Differs {
-        bail!("the record is not what the logs say");
+    match (verification.outcome, args.offline) {
+        (Verdict::Equal, _) => Ok(()),
+        (Verdict::Nothing, true) => bail!(
+            "nothing was verified: {} has no recorded container{}; is it the right database?",
+            config.database_url,
+            if args.run.is_some() {
+                " of that run"
+            } else {
+                ""
+            }
+        ),
+        (Verdict::Nothing, false) => bail!(
+            "nothing was verified: the cluster shows no pod of a TestRun that {} could have; are --namespace, --context and the database right? `--offline` verifies the record of pods that are gone",
+            config.database_url
+        ),
+        _ => bail!("the record is not what the logs say, or not what was stored"),
     }
-    Ok(())
+}
+
+async fn verify(
+    args: &Verify,
+    config: &Config,
+    cluster: Option<&Cluster>,
+    store: &Store,
+) -> Result<Verification, VerifyError> {
+    store.check_schema().await?;
+    let live = cluster.map(|cluster| Live {
+        cluster,
+        scope: scope(config, cluster),
+    });
+    let bar = Bar::new();
+    let run = args.run.as_deref();
+    let verified = verify::run(store, live, run, config.capture_concurrency, &bar).await;
+    bar.0.finish_and_clear();
+    verified
+}
+
+fn scope(config: &Config, cluster: &Cluster) -> Scope {
+    let namespaces = super::namespaces(config, cluster);
+    Scope {
+        default_namespace: match &namespaces {
+            Namespaces::Only(names) if names.len() == 1 => names[0].clone(),
+            _ => cluster.default_namespace().to_owned(),
+        },
+        namespaces,
+        discovery: config.discovery,
+    }
+}
+
+/// On a terminal only.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        let target = match std::io::stderr().is_terminal() {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        Self(ProgressBar::with_draw_target(None, target))
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, logs: u64) {
+        self.0.set_length(logs);
+    }
+
+    fn step(&self) {
+        self.0.inc(1);
+    }
 }

@@ -22,6 +22,9 @@ pub struct Audited {
     pub complete: bool,
     /// The container is over: an unterminated last line is a line.
     pub ended: bool,
+    /// Recorded lines that are older than the log's first, by their chunks' times, are passed over unread. Where a clock
+    /// stepped in just the wrong places, those may be others.
+    pub by_time: bool,
 }
 
 /// How log and record compare, and the holes that no gap tells of.
@@ -48,7 +51,8 @@ where
         store,
         stream_id: audited.stream_id,
         lines_left: u64::try_from(audited.lines).unwrap_or(0),
-        next_seq: 0,
+        // Of a record that was pruned the first is another.
+        next_seq: i64::MIN,
     };
     let mut comparison = Comparison::new(gaps, audited.complete);
     while log.first_ts.is_none() && comparison.wants_log() {
@@ -58,7 +62,9 @@ where
         // Just after a rotation a log can look empty (FACT 4).
         comparison.begins_later();
     }
-    record.skip_before(log.first_ts, &mut comparison).await?;
+    record
+        .skip_before(log.first_ts, audited.by_time, &mut comparison)
+        .await?;
     loop {
         while comparison.wants_record() {
             record.fill(&mut comparison).await?;
@@ -85,31 +91,40 @@ impl Record<'_> {
     async fn skip_before(
         &mut self,
         first_ts: Option<i64>,
+        by_time: bool,
         comparison: &mut Comparison,
     ) -> Result<(), StoreError> {
         let Some(first_ts) = first_ts else {
             return Ok(());
         };
         let before = self.store.chunks_before(self.stream_id, first_ts).await?;
-        if before.first_ts.is_some_and(|recorded| recorded < first_ts) {
+        // Not just earlier: where a clock stepped back, the first line recorded may be the latest of all.
+        if before.first_ts.is_some_and(|recorded| recorded != first_ts) {
             comparison.begins_later();
+        }
+        if !by_time {
+            return Ok(());
         }
         comparison.skip_record(before.lines, before.bytes);
         self.lines_left = self.lines_left.saturating_sub(before.lines);
-        self.next_seq = before.chunks;
+        self.next_seq = before.next_seq;
         Ok(())
     }
 
     async fn fill(&mut self, comparison: &mut Comparison) -> Result<(), StoreError> {
-        let bodies = self
+        let rows = self
             .store
-            .chunks(self.stream_id, self.next_seq, CHUNKS)
+            .chunk_rows(self.stream_id, self.next_seq, CHUNKS)
             .await?;
-        if bodies.is_empty() || self.lines_left == 0 {
+        let Some(last) = rows.last().filter(|_| self.lines_left > 0) else {
             comparison.end_record();
-        }
-        self.next_seq += CHUNKS;
-        for line in bodies.iter().flat_map(|body| body.split_inclusive('\n')) {
+            return Ok(());
+        };
+        self.next_seq = last.seq.saturating_add(1);
+        for line in rows
+            .iter()
+            .flat_map(|row| row.chunk.body.split_inclusive('\n'))
+        {
             if self.lines_left == 0 {
                 break;
             }

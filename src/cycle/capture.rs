@@ -426,6 +426,7 @@ impl Capture<'_> {
             lines: self.position.lines,
             complete: false,
             ended: true,
+            by_time: true,
         };
         let log = self.options(previous, None);
         let (_, unmarked) = audit::<CaptureError>(self.cluster, self.store, &log, audited).await?;
@@ -533,7 +534,7 @@ impl Capture<'_> {
             .await?
         {
             Appended::LostRace => return Err(Stop::LostRace),
-            Appended::Stored(position) => self.position = position,
+            Appended::Stored(position) => self.position = *position,
         }
         self.captured.lines += lines;
         self.captured.bytes += bytes;

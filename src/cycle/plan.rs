@@ -468,6 +468,12 @@ struct Life {
     doomed: bool,
 }
 
+/// What there is to record of a pod: its containers' lives whose logs can be asked for.
+pub fn shown(pod: &Pod) -> Vec<StreamFacts> {
+    let lives = lives(pod, 0).into_iter();
+    lives.map(|life| life.facts).collect()
+}
+
 /// The lives of a pod's containers whose logs can be asked for: the present one, and the one before it.
 fn lives(pod: &Pod, step_id: i64) -> Vec<Life> {
     let mut lives = Vec::new();

@@ -10,6 +10,7 @@ mod file;
 mod migrate;
 pub mod model;
 mod postgres;
+pub mod proof;
 mod sql;
 mod sqlite;
 mod text;
@@ -25,9 +26,10 @@ use self::connect::Db;
 pub use self::error::StoreError;
 use self::file::OpenFile;
 use self::model::{
-    Appended, BadStep, ChunksBefore, CycleRecord, Gap, HeldStep, NewStep, Recorded, RunRecord,
-    Step, StepSummary, StepUpdate, Stream, StreamAppend, StreamFacts, StreamPosition,
+    Appended, BadStep, ChunksBefore, CycleRecord, Gap, GapRow, HeldStep, NewStep, RunRecord, Step,
+    StepSummary, StepUpdate, Stream, StreamAppend, StreamFacts, StreamPosition,
 };
+use self::proof::{Digest, SealedStep};
 use self::sql::{InsertChunks, Placed, Sql};
 pub use self::text::{sql_text, with_runs_joined};
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
@@ -132,9 +134,11 @@ macro_rules! rows {
 // After the macros that they use.
 mod clusters;
 mod prune;
+mod recorded;
 
 pub use self::clusters::{KnownNamespace, Registration, SeenNamespace};
 pub use self::prune::Prunable;
+pub use self::recorded::{ChunkRow, Overview, Read, StepRow, Unreadable};
 
 /// What to look at: namespaces, and which one a step without a namespace means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -302,6 +306,10 @@ impl Store {
                     .await?;
                 steps.push(adopted(step, id, run_id));
             }
+            let seals: Vec<StepSeal> = steps.iter().map(StepSeal::of_new).collect();
+            if !seals.is_empty() {
+                sqlx::query(self.sql.seal_steps).bind(json(&seals)).execute(&mut *tx).await?;
+            }
             steps
         })
     }
@@ -327,9 +335,29 @@ impl Store {
         if facts.is_empty() || self.dry_run {
             return Ok(());
         }
-        let rows = json(&facts);
+        #[derive(Serialize)]
+        struct Row<'a> {
+            #[serde(flatten)]
+            facts: &'a StreamFacts,
+            facts_seal: Digest,
+        }
+        let rows: Vec<Row<'_>> = facts
+            .iter()
+            .map(|facts| Row {
+                facts,
+                facts_seal: proof::facts_seal(facts),
+            })
+            .collect();
+        let mut step_ids: Vec<i64> = facts.iter().map(|facts| facts.step_id).collect();
+        step_ids.sort_unstable();
+        step_ids.dedup();
+        let (rows, step_ids) = (json(&rows), json(&step_ids));
         transaction!(self, "note the state of containers", tx => {
+            sqlx::query(self.sql.lock_steps).bind(&step_ids).fetch_all(&mut *tx).await?;
+            // How many are made is what the number afterwards is more than the one before.
+            sqlx::query(self.sql.count_streams_off).bind(&step_ids).execute(&mut *tx).await?;
             sqlx::query(self.sql.put_streams).bind(&rows).execute(&mut *tx).await?;
+            sqlx::query(self.sql.count_streams_in).bind(&step_ids).execute(&mut *tx).await?;
         })
     }
 
@@ -339,17 +367,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Statement`]; nothing is stored then.
     pub async fn append(&self, appends: &[StreamAppend]) -> Result<Vec<Appended>, StoreError> {
-        let moves: Vec<StreamMove> = appends.iter().map(StreamMove::of).collect();
+        let noticed_at = Timestamp::now();
+        let moves: Vec<StreamMove> = appends
+            .iter()
+            .map(|append| StreamMove::of(append, noticed_at))
+            .collect();
         let moved: HashMap<i64, i64> = match self.dry_run {
             true => appends.iter().map(|append| (append.stream_id, 0)).collect(),
-            false => self.store_appends(appends, &json(&moves)).await?,
+            false => {
+                self.store_appends(appends, &json(&moves), noticed_at)
+                    .await?
+            }
         };
         Ok(appends
             .iter()
             .zip(moves)
             .map(
                 |(append, moves)| match moved.contains_key(&append.stream_id) {
-                    true => Appended::Stored(moves.to),
+                    true => Appended::Stored(Box::new(moves.to)),
                     false => Appended::LostRace,
                 },
             )
@@ -361,8 +396,8 @@ impl Store {
         &self,
         appends: &[StreamAppend],
         moves: &str,
+        noticed_at: Timestamp,
     ) -> Result<HashMap<i64, i64>, StoreError> {
-        let noticed_at = time::to_sql(Timestamp::now());
         // Others may act on a log that is complete: a TestRun is let go, and its pods are deleted.
         let begin = match appends.iter().any(|append| append.new.complete) {
             true => self.sql.begin,
@@ -379,11 +414,12 @@ impl Store {
             let stored = || appends
                 .iter()
                 .filter_map(|append| Some((*moved.get(&append.stream_id)?, append)));
-            let gaps: Vec<GapRow<'_>> = stored().flat_map(|(_, append)| GapRow::of(append)).collect();
+            let gaps: Vec<GapRow> = stored()
+                .flat_map(|(_, append)| gap_rows(append, noticed_at))
+                .collect();
             if !gaps.is_empty() {
                 sqlx::query(self.sql.insert_gaps)
                     .bind(json(&gaps))
-                    .bind(&noticed_at)
                     .execute(&mut *tx)
                     .await?;
             }
@@ -471,33 +507,6 @@ impl Store {
         Ok(rows.iter().filter_map(|id| id.parse().ok()).collect())
     }
 
-    /// How many streams the steps of these runs have.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn count_streams(&self, run_ids: &[i64]) -> Result<usize, StoreError> {
-        let run_ids = json(&run_ids);
-        let rows = rows!(self, "count the log streams", count_streams, &run_ids)?;
-        Ok(rows
-            .first()
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(0))
-    }
-
-    /// The streams of these pods, of all runs or of these.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn recorded(
-        &self,
-        pod_uids: &[&str],
-        run_ids: Option<&[i64]>,
-    ) -> Result<Vec<Recorded>, StoreError> {
-        let (pod_uids, run_ids) = (json(&pod_uids), run_ids.map(|ids| json(&ids)));
-        let rows = rows!(self, "read the log streams", recorded, &pod_uids, &run_ids)?;
-        rows_of(rows).map_err(|error| self.failed("read the log streams", &error))
-    }
-
     /// The gaps of a stream.
     ///
     /// # Errors
@@ -516,19 +525,6 @@ impl Store {
         let sums: Vec<ChunksBefore> =
             rows_of(rows).map_err(|error| self.failed("read a log", &error))?;
         Ok(sums.into_iter().next().unwrap_or_default())
-    }
-
-    /// The text of `count` chunks of a stream from number `seq` on, in their order.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn chunks(
-        &self,
-        stream_id: i64,
-        seq: i64,
-        count: i64,
-    ) -> Result<Vec<String>, StoreError> {
-        rows!(self, "read a log", chunks, stream_id, seq, count)
     }
 
     /// The text of the last `chunks` chunks of a stream.
@@ -572,14 +568,26 @@ impl Store {
         let mut run_ids: Vec<i64> = looked_at.iter().map(|(_, run)| *run).collect();
         run_ids.sort_unstable();
         run_ids.dedup();
-        let (step_ids, run_ids, rows) = (json(&step_ids), json(&run_ids), json(&updates));
+        let (step_ids, run_ids) = (json(&step_ids), json(&run_ids));
+        let changing: Vec<i64> = updates.iter().map(|update| update.id).collect();
+        let changing = json(&changing);
         transaction!(self, "store the status of steps", tx => {
             sqlx::query(self.sql.lock_runs).bind(&run_ids).fetch_all(&mut *tx).await?;
             let updated: Vec<Updated> = match updates.is_empty() {
                 true => Vec::new(),
-                false => rows_of(
-                    sqlx::query_scalar(self.sql.update_steps).bind(&rows).fetch_all(&mut *tx).await?,
-                )?,
+                false => {
+                    let before: Vec<String> = sqlx::query_scalar(self.sql.steps_before)
+                        .bind(&changing)
+                        .fetch_all(&mut *tx)
+                        .await?;
+                    let rows = sealed_updates(updates, &before);
+                    rows_of(
+                        sqlx::query_scalar(self.sql.update_steps)
+                            .bind(json(&rows))
+                            .fetch_all(&mut *tx)
+                            .await?,
+                    )?
+                }
             };
             sqlx::query(self.sql.touch_steps).bind(&step_ids).bind(&now).execute(&mut *tx).await?;
             let changed: Vec<i64> = updated.iter().map(|step| step.test_run_id).collect();
@@ -686,6 +694,54 @@ impl Store {
     }
 }
 
+#[derive(Serialize)]
+struct StepSeal {
+    id: i64,
+    seal: Digest,
+}
+
+impl StepSeal {
+    fn of_new(step: &Step) -> Self {
+        let row = SealedStep::new(
+            (step.id, step.version),
+            &step.k6_test_name,
+            Some(&step.namespace),
+            step.created_at,
+            &step.record,
+        );
+        Self {
+            id: step.id,
+            seal: proof::step_seal(&row),
+        }
+    }
+}
+
+/// The updates, each with the seal of the row that it makes of the one that there is.
+fn sealed_updates<'a>(updates: &'a [StepUpdate], before: &[String]) -> Vec<SealedUpdate<'a>> {
+    let before: HashMap<i64, StepRow> = before
+        .iter()
+        // A row that can't be read has no good seal, and gets none.
+        .filter_map(|row| serde_json::from_str::<StepRow>(row).ok())
+        .map(|row| (row.id, row))
+        .collect();
+    updates
+        .iter()
+        .map(|update| SealedUpdate {
+            update,
+            seal: before
+                .get(&update.id)
+                .map_or(Digest::Spoilt, |row| row.seal_after(update)),
+        })
+        .collect()
+}
+
+#[derive(Serialize)]
+struct SealedUpdate<'a> {
+    #[serde(flatten)]
+    update: &'a StepUpdate,
+    seal: Digest,
+}
+
 #[derive(Deserialize)]
 struct Updated {
     id: i64,
@@ -762,7 +818,7 @@ fn adopted(step: &NewStep, id: i64, test_run_id: i64) -> Step {
     }
 }
 
-/// A stream that moves on: from where, to where, and what is added to its counters.
+/// A stream that moves on: from where, and to where.
 #[derive(Serialize)]
 struct StreamMove {
     id: i64,
@@ -772,13 +828,11 @@ struct StreamMove {
     at_gaps: i64,
     #[serde(flatten)]
     to: StreamPosition,
-    bytes: i64,
-    replaced: i64,
     complete: bool,
 }
 
 impl StreamMove {
-    fn of(append: &StreamAppend) -> Self {
+    fn of(append: &StreamAppend, noticed_at: Timestamp) -> Self {
         let StreamAppend {
             stream_id,
             position,
@@ -793,40 +847,57 @@ impl StreamMove {
                 position.cursor_stepped,
             ),
         };
+        let mut to = StreamPosition {
+            cursor_ts,
+            cursor_seen,
+            cursor_stepped,
+            lines: position
+                .lines
+                .saturating_add(chunk.map_or(0, |chunk| chunk.lines)),
+            gaps: position.gaps.saturating_add(new.gaps.len() as i64),
+            proof: position.proof,
+        };
+        let proof = &mut to.proof;
+        // In a log of an older database hashing begins here.
+        if position.proof.seal == Digest::Unsealed {
+            proof.hash_from = Some(proof.next_seq);
+            proof.hash = Digest::New;
+            proof.hash_base = Digest::New;
+            if position.gaps == 0 {
+                proof.gaps_hash = Digest::New;
+            }
+        }
+        proof.replaced = proof.replaced.saturating_add(new.replaced);
+        if let Some(chunk) = chunk {
+            proof.hash = proof.hash.then(*stream_id, proof.next_seq, chunk);
+            proof.next_seq = proof.next_seq.saturating_add(1);
+            proof.bytes = proof.bytes.saturating_add(chunk.body.len() as i64);
+        }
+        if proof.gaps_hash != Digest::Unsealed {
+            proof.gaps_hash =
+                gap_rows(append, noticed_at).fold(proof.gaps_hash, |sum, gap| sum.plus(&gap));
+        }
+        to.proof.seal = proof::resealed(
+            position.proof.seal,
+            proof::stream_seal(*stream_id, position, false),
+            || proof::stream_seal(*stream_id, &to, new.complete),
+        );
         Self {
             id: *stream_id,
             at_ts: position.cursor_ts,
             at_seen: position.cursor_seen,
             at_lines: position.lines,
             at_gaps: position.gaps,
-            to: StreamPosition {
-                cursor_ts,
-                cursor_seen,
-                cursor_stepped,
-                lines: position.lines + chunk.map_or(0, |chunk| chunk.lines),
-                gaps: position.gaps + new.gaps.len() as i64,
-            },
-            bytes: chunk.map_or(0, |chunk| chunk.body.len() as i64),
-            replaced: new.replaced,
+            to,
             complete: new.complete,
         }
     }
 }
 
-#[derive(Serialize)]
-struct GapRow<'a> {
-    stream_id: i64,
-    #[serde(flatten)]
-    gap: &'a Gap,
-}
-
-impl<'a> GapRow<'a> {
-    fn of(append: &'a StreamAppend) -> impl Iterator<Item = Self> {
-        let stream_id = append.stream_id;
-        append
-            .new
-            .gaps
-            .iter()
-            .map(move |gap| Self { stream_id, gap })
-    }
+fn gap_rows(append: &StreamAppend, noticed_at: Timestamp) -> impl Iterator<Item = GapRow> {
+    append.new.gaps.iter().map(move |gap| GapRow {
+        stream_id: append.stream_id,
+        gap: *gap,
+        noticed_at,
+    })
 }

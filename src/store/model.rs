@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::proof::Digest;
 use super::time;
 
 /// Defines an enum whose variants are words of the database contract.
@@ -273,6 +274,49 @@ pub struct StreamPosition {
     pub lines: i64,
     /// Gap rows.
     pub gaps: i64,
+    /// What proves that all this is as it was stored.
+    #[serde(flatten)]
+    pub proof: Proof,
+}
+
+impl StreamPosition {
+    /// Of a stream to which nothing was ever added.
+    pub(super) fn fresh() -> Self {
+        Self {
+            proof: Proof {
+                next_seq: 0,
+                hash_from: Some(0),
+                hash: Digest::New,
+                hash_base: Digest::New,
+                gaps_hash: Digest::New,
+                seal: Digest::New,
+                ..Proof::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
+/// The counters and hashes of a stream; all but `next_seq` of streams of older databases begin at the first append since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Proof {
+    /// Bytes stored.
+    pub bytes: i64,
+    /// Bytes that were replaced by U+FFFD.
+    pub replaced: i64,
+    /// The number of the next chunk.
+    pub next_seq: i64,
+    /// The first chunk that `hash` covers; those before it were pruned, or are older than hashes.
+    pub hash_from: Option<i64>,
+    /// The running hash over the chunks.
+    pub hash: Digest,
+    /// What it was before the chunk `hash_from`.
+    pub hash_base: Digest,
+    /// The sum of the hashes of all gap rows.
+    pub gaps_hash: Digest,
+    /// The hash of the row.
+    pub seal: Digest,
 }
 
 /// A row of a step that can't be read.
@@ -336,16 +380,14 @@ pub struct Stream {
     pub quiet_read_at: Option<Timestamp>,
 }
 
-/// A stream with what it belongs to.
+/// A whole row of `log_streams`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Recorded {
-    /// The step's name.
-    pub step: String,
-    /// The id of the test run.
-    pub run: i64,
     /// The stream.
     #[serde(flatten)]
     pub stream: Stream,
+    /// The hash of what the cluster showed.
+    pub facts_seal: Digest,
 }
 
 /// Chunks at the beginning of a stream.
@@ -353,8 +395,8 @@ pub struct Recorded {
 pub struct ChunksBefore {
     /// Time of the stream's first line; `None`: nothing is stored.
     pub first_ts: Option<i64>,
-    /// How many.
-    pub chunks: i64,
+    /// The number of the chunk after them.
+    pub next_seq: i64,
     /// Their lines.
     pub lines: u64,
     /// Their bytes.
@@ -386,6 +428,19 @@ pub struct Gap {
     pub cause: GapCause,
 }
 
+/// A row of `log_gaps`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapRow {
+    /// Whose.
+    pub stream_id: i64,
+    /// Where, and why.
+    #[serde(flatten)]
+    pub gap: Gap,
+    /// When it was noticed.
+    #[serde(with = "time")]
+    pub noticed_at: Timestamp,
+}
+
 /// Everything new of one stream, stored in one transaction or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Append {
@@ -413,10 +468,10 @@ pub struct StreamAppend {
 }
 
 /// What became of an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
     /// It is stored; the log is now left off here.
-    Stored(StreamPosition),
+    Stored(Box<StreamPosition>),
     /// Another sync had moved the stream on since it was read; nothing was stored.
     LostRace,
 }

@@ -100,24 +100,38 @@ pub(super) const SQL: Sql = Sql {
         SELECT row_to_json(stream)::text FROM (
             SELECT id, step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
                    started_at, finished_at, cursor_ts, cursor_seen, cursor_stepped, lines, gaps, complete,
-                   quiet_read_at
+                   quiet_read_at, bytes, replaced,
+                   coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id)) AS next_seq,
+                   hash_from, hash, hash_base, gaps_hash, log_streams.seal
             FROM log_streams WHERE step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint)) ORDER BY id
         ) stream",
     put_streams: "
         INSERT INTO log_streams (step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
-                                 started_at, finished_at)
+                                 started_at, finished_at, next_seq, hash_from, hash, hash_base, gaps_hash, seal,
+                                 facts_seal)
         SELECT step_id, pod_name, pod_uid, container, role, restart_count, new.state, exit_code, new.reason,
-               new.started_at, new.finished_at
+               new.started_at, new.finished_at, 0, 0, 'new', 'new', 'new', 'new', new.facts_seal
         FROM json_to_recordset($1::json) AS new(step_id bigint, pod_name text, pod_uid text, container text,
             role text, restart_count bigint, state text, exit_code bigint, reason text, started_at timestamptz,
-            finished_at timestamptz)
+            finished_at timestamptz, facts_seal text)
         JOIN test_run_steps ON test_run_steps.id = new.step_id
         ORDER BY pod_uid, container, restart_count
         FOR KEY SHARE OF test_run_steps
         ON CONFLICT (pod_uid, container, restart_count) DO UPDATE
         SET state = excluded.state, exit_code = excluded.exit_code, reason = excluded.reason,
-            started_at = excluded.started_at, finished_at = excluded.finished_at
-        WHERE log_streams.state <> 'terminated'",
+            started_at = excluded.started_at, finished_at = excluded.finished_at, pod_name = excluded.pod_name,
+            role = excluded.role, facts_seal = excluded.facts_seal
+        WHERE log_streams.state <> 'terminated' AND log_streams.step_id = excluded.step_id",
+    // What is counted before and after must not be changed by others between: a statement that waited sees them.
+    lock_steps: "
+        SELECT id FROM test_run_steps WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
+        ORDER BY id FOR NO KEY UPDATE",
+    count_streams_off: "
+        UPDATE test_run_steps SET streams = streams - (SELECT count(*) FROM log_streams WHERE step_id = test_run_steps.id)
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
+    count_streams_in: "
+        UPDATE test_run_steps SET streams = streams + (SELECT count(*) FROM log_streams WHERE step_id = test_run_steps.id)
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
     // In one order, lest two syncs wait for each other.
     lock_streams: "
         SELECT id FROM log_streams
@@ -126,11 +140,13 @@ pub(super) const SQL: Sql = Sql {
     advance_streams: "
         UPDATE log_streams
         SET cursor_ts = new.cursor_ts, cursor_seen = new.cursor_seen, cursor_stepped = new.cursor_stepped,
-            lines = new.lines, bytes = log_streams.bytes + new.bytes, replaced = log_streams.replaced + new.replaced,
-            gaps = new.gaps, complete = new.complete, quiet_read_at = NULL
+            lines = new.lines, bytes = new.bytes, replaced = new.replaced, gaps = new.gaps, complete = new.complete,
+            quiet_read_at = NULL, next_seq = new.next_seq, hash_from = new.hash_from, hash = new.hash,
+            hash_base = new.hash_base, gaps_hash = new.gaps_hash, seal = new.seal
         FROM json_to_recordset($1::json) AS new(id bigint, at_ts bigint, at_seen bigint, at_lines bigint,
             at_gaps bigint, cursor_ts bigint, cursor_seen bigint, cursor_stepped boolean, lines bigint, gaps bigint,
-            bytes bigint, replaced bigint, complete boolean)
+            bytes bigint, replaced bigint, complete boolean, next_seq bigint, hash_from bigint, hash text, hash_base text,
+            gaps_hash text, seal text)
         WHERE log_streams.id = new.id AND log_streams.cursor_ts IS NOT DISTINCT FROM new.at_ts
           AND log_streams.cursor_seen = new.at_seen AND log_streams.lines = new.at_lines
           AND log_streams.gaps = new.at_gaps AND NOT log_streams.complete
@@ -156,34 +172,74 @@ pub(super) const SQL: Sql = Sql {
         WHERE NOT complete AND step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
     insert_gaps: "
         INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at)
-        SELECT stream_id, after_ts, before_ts, cause, $2::timestamptz
-        FROM json_to_recordset($1::json) AS new(stream_id bigint, after_ts bigint, before_ts bigint, cause text)",
+        SELECT stream_id, after_ts, before_ts, cause, noticed_at
+        FROM json_to_recordset($1::json) AS new(stream_id bigint, after_ts bigint, before_ts bigint, cause text,
+                                                noticed_at timestamptz)",
     find_runs: sql::FIND_RUNS,
-    count_streams: "
-        SELECT count(*)::text FROM log_streams JOIN test_run_steps ON test_run_steps.id = step_id
-        WHERE test_run_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
+    steps_after: "
+        SELECT row_to_json(step)::text FROM (
+            SELECT id, test_run_id, position, name, nullif(namespace, '') AS namespace, k6_test_name, created_at, version, held,
+                   streams, seal, synced_at, cluster, k6_uid, parallelism, stage, status, reason, message, started_at, finished_at
+            FROM test_run_steps
+            WHERE id > $1 AND ($2::json IS NULL
+                  OR test_run_id = ANY (ARRAY(SELECT json_array_elements_text($2::json)::bigint)))
+            ORDER BY id LIMIT $3
+        ) step",
+    steps_before: "
+        SELECT row_to_json(step)::text FROM (
+            SELECT id, test_run_id, position, name, nullif(namespace, '') AS namespace, k6_test_name, created_at, version, held,
+                   streams, seal, synced_at, cluster, k6_uid, parallelism, stage, status, reason, message, started_at, finished_at
+            FROM test_run_steps
+            WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
+        ) step",
+    seal_steps: "
+        UPDATE test_run_steps SET seal = new.seal
+        FROM json_to_recordset($1::json) AS new(id bigint, seal text) WHERE test_run_steps.id = new.id",
     recorded: "
         SELECT row_to_json(recorded)::text FROM (
-            SELECT test_run_steps.name AS step, test_run_id AS run, s.id, step_id, pod_name, pod_uid, container, role,
-                   restart_count, state, exit_code, s.reason, s.started_at, s.finished_at, cursor_ts, cursor_seen,
-                   cursor_stepped, lines, gaps, complete, quiet_read_at
-            FROM log_streams s JOIN test_run_steps ON test_run_steps.id = step_id
-            WHERE pod_uid = ANY (ARRAY(SELECT json_array_elements_text($1::json)))
-              AND ($2::json IS NULL
-                   OR test_run_id = ANY (ARRAY(SELECT json_array_elements_text($2::json)::bigint)))
-            ORDER BY test_run_id, position, step_id, length(pod_name), pod_name, container, restart_count
+            SELECT s.id, step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
+                   started_at, finished_at, cursor_ts, cursor_seen, cursor_stepped, lines, gaps, complete, quiet_read_at,
+                   facts_seal, bytes, replaced,
+                   coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id)) AS next_seq,
+                   hash_from, hash, hash_base, gaps_hash, s.seal
+            FROM log_streams s
+            WHERE step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
+              AND ($2::bigint IS NULL OR s.id = $2) ORDER BY s.id
         ) recorded",
+    gap_rows: "
+        SELECT row_to_json(gap)::text
+        FROM (SELECT stream_id, after_ts, before_ts, cause, noticed_at FROM log_gaps WHERE stream_id = $1) gap",
+    overview: "
+        SELECT json_build_object('runs', (SELECT count(*) FROM test_runs), 'steps', (SELECT count(*) FROM test_run_steps),
+            'streams', (SELECT count(*) FROM log_streams),
+            'database_id', (SELECT min(id) FROM database_identity),
+            'cycle', (SELECT max(started_at) FROM sync_cycles WHERE outcome = 'completed'),
+            'lost_steps', (SELECT coalesce(max(total - (SELECT count(*) FROM test_run_steps WHERE synced_at >= cycles.started_at)), 0)
+                           FROM (SELECT total, started_at FROM sync_cycles WHERE outcome = 'completed'
+                                 ORDER BY started_at DESC LIMIT 20) cycles))::text",
+    orphans: "
+        SELECT 'the log stream ' || id || ' (' || pod_name || '/' || container || ') is of step ' || step_id
+               || ', which is not there'
+        FROM log_streams WHERE NOT EXISTS (SELECT 1 FROM test_run_steps WHERE id = step_id)
+        UNION ALL SELECT 'step ' || id || ' (' || k6_test_name || ') is of the run ' || test_run_id || ', which is not there'
+        FROM test_run_steps WHERE NOT EXISTS (SELECT 1 FROM test_runs WHERE id = test_run_id)
+        UNION ALL SELECT 'log_chunks has ' || count(*) || ' rows of stream ' || stream_id || ', which is not there'
+        FROM log_chunks WHERE NOT EXISTS (SELECT 1 FROM log_streams WHERE id = stream_id) GROUP BY stream_id
+        UNION ALL SELECT 'log_gaps has ' || count(*) || ' rows of stream ' || stream_id || ', which is not there'
+        FROM log_gaps WHERE NOT EXISTS (SELECT 1 FROM log_streams WHERE id = stream_id) GROUP BY stream_id",
     gaps: "
         SELECT json_build_object('after_ts', after_ts, 'before_ts', before_ts, 'cause', cause)::text
         FROM log_gaps WHERE stream_id = $1",
     chunks_before: "
-        SELECT json_build_object('first_ts', (SELECT first_ts FROM log_chunks WHERE stream_id = $1 AND seq = 0),
-            'chunks', count(*), 'lines', coalesce(sum(lines), 0),
-            'bytes', coalesce(sum(octet_length(body)), 0))::text
+        SELECT json_build_object(
+            'first_ts', (SELECT first_ts FROM log_chunks WHERE stream_id = $1 ORDER BY seq LIMIT 1),
+            'next_seq', coalesce(max(seq) + 1, (SELECT min(seq) FROM log_chunks WHERE stream_id = $1), 0),
+            'lines', coalesce(sum(lines), 0), 'bytes', coalesce(sum(octet_length(body)), 0))::text
         FROM log_chunks WHERE stream_id = $1
-          AND seq < coalesce((SELECT min(seq) FROM log_chunks WHERE stream_id = $1 AND last_ts >= $2),
+          AND seq < coalesce((SELECT min(seq) FROM log_chunks WHERE stream_id = $1
+                              AND (last_ts >= $2 OR first_ts >= $2 OR first_ts > last_ts)),
                              (SELECT max(seq) + 1 FROM log_chunks WHERE stream_id = $1))",
-    chunks: sql::CHUNKS,
+    chunk_rows: sql::CHUNK_ROWS,
     last_chunks: sql::LAST_CHUNKS,
     lock_runs: "
         SELECT id FROM test_runs WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
@@ -192,12 +248,13 @@ pub(super) const SQL: Sql = Sql {
         UPDATE test_run_steps
         SET cluster = new.cluster, k6_uid = new.k6_uid, parallelism = new.parallelism, stage = new.stage, status = new.status,
             reason = new.reason, message = new.message, started_at = new.started_at, finished_at = new.finished_at,
-            version = test_run_steps.version + 1,
+            version = test_run_steps.version + 1, seal = new.seal,
             namespace = CASE WHEN new.k6_uid IS NULL THEN test_run_steps.namespace
                              ELSE coalesce(nullif(test_run_steps.namespace, ''), new.namespace) END
         FROM json_to_recordset($1::json) AS new(id bigint, version bigint, namespace text, cluster text,
             k6_uid text, parallelism bigint, stage text,
-            status text, reason text, message text, started_at timestamptz, finished_at timestamptz)
+            status text, reason text, message text, started_at timestamptz, finished_at timestamptz,
+            seal text)
         WHERE test_run_steps.id = new.id AND test_run_steps.version = new.version
           AND NOT EXISTS (SELECT 1 FROM test_run_steps other WHERE other.k6_uid = new.k6_uid AND other.id <> new.id)
         RETURNING json_build_object('id', test_run_steps.id, 'test_run_id', test_run_id)::text",
@@ -239,28 +296,46 @@ pub(super) const SQL: Sql = Sql {
         WHERE complete AND test_runs.finished_at < $1::timestamptz
           AND test_runs.status NOT IN ('pending', 'initializing', 'running', 'finishing')
           AND test_runs.id NOT IN (SELECT id FROM test_runs ORDER BY id DESC LIMIT $2)
+          AND NOT EXISTS (SELECT 1 FROM test_run_steps active WHERE active.test_run_id = test_runs.id
+                          AND active.status IN ('pending', 'initializing', 'running', 'finishing'))
+          AND NOT EXISTS (SELECT 1 FROM log_streams open JOIN test_run_steps sibling ON sibling.id = open.step_id
+                          WHERE sibling.test_run_id = test_runs.id AND NOT open.complete)
           AND EXISTS (SELECT 1 FROM log_chunks WHERE stream_id = s.id)",
     prunable_streams: "
-        SELECT s.id FROM log_streams s
+        SELECT json_build_object('id', s.id, 'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen,
+            'cursor_stepped', cursor_stepped, 'lines', lines, 'gaps', gaps, 'bytes', bytes, 'replaced', replaced,
+            'next_seq', coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id)),
+            'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', s.seal,
+            'is_marked', EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned'))::text
+        FROM log_streams s
         JOIN test_run_steps ON test_run_steps.id = step_id JOIN test_runs ON test_runs.id = test_run_id
         WHERE complete AND test_runs.finished_at < $1::timestamptz
           AND test_runs.status NOT IN ('pending', 'initializing', 'running', 'finishing')
           AND test_runs.id NOT IN (SELECT id FROM test_runs ORDER BY id DESC LIMIT $2)
+          AND NOT EXISTS (SELECT 1 FROM test_run_steps active WHERE active.test_run_id = test_runs.id
+                          AND active.status IN ('pending', 'initializing', 'running', 'finishing'))
+          AND NOT EXISTS (SELECT 1 FROM log_streams open JOIN test_run_steps sibling ON sibling.id = open.step_id
+                          WHERE sibling.test_run_id = test_runs.id AND NOT open.complete)
           AND EXISTS (SELECT 1 FROM log_chunks WHERE stream_id = s.id)
-        ORDER BY s.id LIMIT $3",
-    count_pruned: "
-        UPDATE log_streams SET gaps = gaps + 1
-        WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
-          AND NOT EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = log_streams.id AND cause = $2)",
-    mark_pruned: "
-        INSERT INTO log_gaps (stream_id, cause, noticed_at)
-        SELECT old.id, $2, $3::timestamptz
-        FROM (SELECT json_array_elements_text($1::json)::bigint AS id) old
-        WHERE NOT EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = old.id AND cause = $2)",
-    delete_chunks: "
-        DELETE FROM log_chunks WHERE (stream_id, seq) IN (
-            SELECT stream_id, seq FROM log_chunks
-            WHERE stream_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint)) LIMIT $2)",
+        ORDER BY s.id LIMIT $3 FOR NO KEY UPDATE OF s",
+    front: "
+        SELECT json_build_object('stream_id', stream_id, 'last', last,
+            'next', (SELECT min(seq) FROM log_chunks WHERE stream_id = front.stream_id AND seq > last))::text
+        FROM (SELECT stream_id, max(seq) AS last
+              FROM (SELECT stream_id, seq FROM log_chunks WHERE stream_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
+                    ORDER BY stream_id, seq LIMIT $2) chunks
+              GROUP BY stream_id) front",
+    move_front: "
+        UPDATE log_streams
+        SET gaps = new.gaps, hash_from = new.hash_from, hash_base = new.hash_base, gaps_hash = new.gaps_hash,
+            seal = new.seal
+        FROM json_to_recordset($1::json) AS new(id bigint, gaps bigint, hash_from bigint, hash_base text, gaps_hash text,
+                                                seal text)
+        WHERE log_streams.id = new.id",
+    delete_front: "
+        DELETE FROM log_chunks
+        USING json_to_recordset($1::json) AS front(id bigint, last bigint)
+        WHERE stream_id = front.id AND seq <= front.last",
     delete_cycles: "
         DELETE FROM sync_cycles
         WHERE id IN (SELECT id FROM sync_cycles WHERE started_at < $1::timestamptz LIMIT $2)",

@@ -59,6 +59,12 @@ pub(super) struct Sql {
     pub(super) streams: &'static str,
     /// (facts as JSON): inserts new lives, updates known ones that have not ended
     pub(super) put_streams: &'static str,
+    /// (step ids as JSON): waits until this transaction alone may add streams to these steps
+    pub(super) lock_steps: &'static str,
+    /// (step ids as JSON): takes the streams that there are off the steps' numbers of streams
+    pub(super) count_streams_off: &'static str,
+    /// (step ids as JSON): and adds those that there are now
+    pub(super) count_streams_in: &'static str,
     /// (moves as JSON): waits until this transaction alone may move these streams
     pub(super) lock_streams: &'static str,
     /// (moves as JSON) → ids of the streams that were where they were expected to be, each with its next chunk's seq
@@ -72,26 +78,36 @@ pub(super) struct Sql {
     pub(super) set_held: &'static str,
     /// (step ids as JSON) → ids of those with logs that are not complete
     pub(super) open_logs: &'static str,
-    /// (gaps with their stream ids as JSON, noticed_at)
+    /// ([`super::model::GapRow`]s as JSON)
     pub(super) insert_gaps: &'static str,
     /// (id, external_id or name) → ids of runs as text
     pub(super) find_runs: &'static str,
-    /// (run ids as JSON) → number of their streams as text
-    pub(super) count_streams: &'static str,
-    /// (pod uids as JSON, run ids as JSON or null for all) → [`super::model::Recorded`]
+    /// (id, run ids as JSON or null for all, how many) → [`super::StepRow`]s with greater ids
+    pub(super) steps_after: &'static str,
+    /// (step ids as JSON) → [`super::StepRow`]
+    pub(super) steps_before: &'static str,
+    /// (`{"id", "seal"}`s as JSON)
+    pub(super) seal_steps: &'static str,
+    /// (step ids as JSON, stream id or null for all) → [`super::model::Recorded`]
     pub(super) recorded: &'static str,
+    /// (stream id) → [`super::model::GapRow`]
+    pub(super) gap_rows: &'static str,
+    /// → [`super::Overview`]
+    pub(super) overview: &'static str,
+    /// → what is wrong with each row whose parent is not there
+    pub(super) orphans: &'static str,
     /// (stream id) → [`super::model::Gap`]
     pub(super) gaps: &'static str,
     /// (stream id, time): the chunks up to the last that ends before that time →
     /// [`super::model::ChunksBefore`]
     pub(super) chunks_before: &'static str,
-    /// (stream id, seq, how many) → bodies of that many chunks from there on
-    pub(super) chunks: &'static str,
+    /// (stream id, seq, how many) → [`super::ChunkRow`]s from there on
+    pub(super) chunk_rows: &'static str,
     /// (stream id, how many) → bodies of the last chunks, last first
     pub(super) last_chunks: &'static str,
     /// (run ids as JSON): waits until this transaction alone may change these runs' steps
     pub(super) lock_runs: &'static str,
-    /// (updates as JSON) → `{"id", "test_run_id"}` of those that were still at their version
+    /// (updates with their seals as JSON) → `{"id", "test_run_id"}` of those that were still at their version
     pub(super) update_steps: &'static str,
     /// (step ids as JSON, synced_at)
     pub(super) touch_steps: &'static str,
@@ -107,15 +123,16 @@ pub(super) struct Sql {
     pub(super) count_errors: &'static str,
     /// (time, how many of the newest runs to keep) → [`super::Prunable`]
     pub(super) prunable: &'static str,
-    /// (time, how many of the newest runs to keep, how many) → ids of that many streams with chunks, of runs that
+    /// (time, how many of the newest runs to keep, how many) → that many streams with chunks, of runs that
     /// finished before
     pub(super) prunable_streams: &'static str,
-    /// (stream ids as JSON, cause): counts a gap of the cause in those that have none yet
-    pub(super) count_pruned: &'static str,
-    /// (stream ids as JSON, cause, noticed_at): and makes it
-    pub(super) mark_pruned: &'static str,
-    /// (stream ids as JSON, how many)
-    pub(super) delete_chunks: &'static str,
+    /// (stream ids as JSON, how many) → the first of their chunks, that many in all, as
+    /// `{"stream_id", "last", "next"}` a stream: the last of them, and the one after it, if any
+    pub(super) front: &'static str,
+    /// (`{"id", "gaps", "hash_from", "hash_base", "gaps_hash", "seal"}`s as JSON)
+    pub(super) move_front: &'static str,
+    /// (`{"id", "last"}`s as JSON): deletes each stream's chunks up to the last
+    pub(super) delete_front: &'static str,
     /// (time, how many)
     pub(super) delete_cycles: &'static str,
     /// (how many) → [`super::model::CycleRecord`], newest first
@@ -137,7 +154,7 @@ pub(super) const FIND_RUN: &str = "
     ORDER BY id DESC LIMIT 1";
 pub(super) const FIND_RUNS: &str = "
     SELECT CAST(id AS TEXT) FROM test_runs WHERE CAST(id AS TEXT) = $1 OR external_id = $1 OR name = $1 ORDER BY id";
-pub(super) const CHUNKS: &str =
-    "SELECT body FROM log_chunks WHERE stream_id = $1 AND seq >= $2 AND seq < $2 + $3 ORDER BY seq";
+pub(super) const CHUNK_ROWS: &str = "
+    SELECT seq, first_ts, last_ts, lines, body FROM log_chunks WHERE stream_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
 pub(super) const LAST_CHUNKS: &str =
     "SELECT body FROM log_chunks WHERE stream_id = $1 ORDER BY seq DESC LIMIT $2";

@@ -117,27 +117,43 @@ pub(super) const SQL: Sql = Sql {
             'exit_code', exit_code, 'reason', reason, 'started_at', started_at, 'finished_at', finished_at,
             'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen,
             'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')), 'lines', lines, 'gaps', gaps,
-            'complete', json(iif(complete, 'true', 'false')), 'quiet_read_at', quiet_read_at)
+            'complete', json(iif(complete, 'true', 'false')), 'quiet_read_at', quiet_read_at,
+            'bytes', bytes, 'replaced', replaced,
+            'next_seq', coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id)),
+            'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', log_streams.seal)
         FROM log_streams WHERE step_id IN (SELECT value FROM json_each($1)) ORDER BY id",
     put_streams: "
         INSERT INTO log_streams (step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
-                                 started_at, finished_at)
+                                 started_at, finished_at, next_seq, hash_from, hash, hash_base, gaps_hash, seal,
+                                 facts_seal)
         SELECT value ->> 'step_id', value ->> 'pod_name', value ->> 'pod_uid', value ->> 'container',
                value ->> 'role', value ->> 'restart_count', value ->> 'state', value ->> 'exit_code',
-               value ->> 'reason', value ->> 'started_at', value ->> 'finished_at'
+               value ->> 'reason', value ->> 'started_at', value ->> 'finished_at',
+               0, 0, 'new', 'new', 'new', 'new', value ->> 'facts_seal'
         FROM json_each($1) WHERE EXISTS (SELECT 1 FROM test_run_steps WHERE id = value ->> 'step_id')
         ON CONFLICT (pod_uid, container, restart_count) DO UPDATE
         SET state = excluded.state, exit_code = excluded.exit_code, reason = excluded.reason,
-            started_at = excluded.started_at, finished_at = excluded.finished_at
-        WHERE log_streams.state <> 'terminated'",
+            started_at = excluded.started_at, finished_at = excluded.finished_at, pod_name = excluded.pod_name,
+            role = excluded.role, facts_seal = excluded.facts_seal
+        WHERE log_streams.state <> 'terminated' AND log_streams.step_id = excluded.step_id",
+    // BEGIN IMMEDIATE is the lock.
+    lock_steps: "SELECT 1 WHERE $1 IS NULL",
+    count_streams_off: "
+        UPDATE test_run_steps SET streams = streams - (SELECT count(*) FROM log_streams WHERE step_id = test_run_steps.id)
+        WHERE id IN (SELECT value FROM json_each($1))",
+    count_streams_in: "
+        UPDATE test_run_steps SET streams = streams + (SELECT count(*) FROM log_streams WHERE step_id = test_run_steps.id)
+        WHERE id IN (SELECT value FROM json_each($1))",
     // BEGIN IMMEDIATE is the lock.
     lock_streams: "SELECT 1 WHERE $1 IS NULL",
     advance_streams: "
         UPDATE log_streams
         SET cursor_ts = new.value ->> 'cursor_ts', cursor_seen = new.value ->> 'cursor_seen',
             cursor_stepped = new.value ->> 'cursor_stepped', lines = new.value ->> 'lines',
-            bytes = bytes + (new.value ->> 'bytes'), replaced = replaced + (new.value ->> 'replaced'),
-            gaps = new.value ->> 'gaps', complete = new.value ->> 'complete', quiet_read_at = NULL
+            bytes = new.value ->> 'bytes', replaced = new.value ->> 'replaced', gaps = new.value ->> 'gaps',
+            complete = new.value ->> 'complete', quiet_read_at = NULL, next_seq = new.value ->> 'next_seq',
+            hash_from = new.value ->> 'hash_from', hash = new.value ->> 'hash', hash_base = new.value ->> 'hash_base',
+            gaps_hash = new.value ->> 'gaps_hash', seal = new.value ->> 'seal'
         FROM json_each($1) AS new
         WHERE log_streams.id = new.value ->> 'id' AND cursor_ts IS new.value ->> 'at_ts'
           AND cursor_seen = new.value ->> 'at_seen' AND lines = new.value ->> 'at_lines'
@@ -160,35 +176,78 @@ pub(super) const SQL: Sql = Sql {
         WHERE NOT complete AND step_id IN (SELECT value FROM json_each($1))",
     insert_gaps: "
         INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at)
-        SELECT value ->> 'stream_id', value ->> 'after_ts', value ->> 'before_ts', value ->> 'cause', $2
+        SELECT value ->> 'stream_id', value ->> 'after_ts', value ->> 'before_ts', value ->> 'cause',
+               value ->> 'noticed_at'
         FROM json_each($1)",
     find_runs: sql::FIND_RUNS,
-    count_streams: "
-        SELECT CAST(count(*) AS TEXT) FROM log_streams JOIN test_run_steps ON test_run_steps.id = step_id
-        WHERE test_run_id IN (SELECT value FROM json_each($1))",
+    steps_after: "
+        SELECT json_object('id', id, 'test_run_id', test_run_id, 'position', position, 'name', name,
+            'namespace', nullif(namespace, ''), 'k6_test_name', k6_test_name, 'created_at', created_at, 'version', version,
+            'held', json(iif(held, 'true', 'false')), 'streams', streams, 'seal', seal, 'synced_at', synced_at, 'cluster', cluster,
+            'k6_uid', k6_uid,
+            'parallelism', parallelism, 'stage', stage, 'status', status, 'reason', reason, 'message', message,
+            'started_at', started_at, 'finished_at', finished_at)
+        FROM test_run_steps
+        WHERE id > $1 AND ($2 IS NULL OR test_run_id IN (SELECT value FROM json_each($2)))
+        ORDER BY id LIMIT $3",
+    steps_before: "
+        SELECT json_object('id', id, 'test_run_id', test_run_id, 'position', position, 'name', name,
+            'namespace', nullif(namespace, ''), 'k6_test_name', k6_test_name, 'created_at', created_at, 'version', version,
+            'held', json(iif(held, 'true', 'false')), 'streams', streams, 'seal', seal, 'synced_at', synced_at, 'cluster', cluster,
+            'k6_uid', k6_uid,
+            'parallelism', parallelism, 'stage', stage, 'status', status, 'reason', reason, 'message', message,
+            'started_at', started_at, 'finished_at', finished_at)
+        FROM test_run_steps WHERE id IN (SELECT value FROM json_each($1))",
+    seal_steps: "
+        UPDATE test_run_steps SET seal = new.value ->> 'seal'
+        FROM json_each($1) AS new WHERE test_run_steps.id = new.value ->> 'id'",
     recorded: "
-        SELECT json_object('step', test_run_steps.name, 'run', test_run_id, 'id', s.id, 'step_id', step_id,
+        SELECT json_object('id', s.id, 'step_id', step_id,
             'pod_name', pod_name, 'pod_uid', pod_uid, 'container', container, 'role', role,
-            'restart_count', restart_count, 'state', state, 'exit_code', exit_code, 'reason', s.reason,
-            'started_at', s.started_at, 'finished_at', s.finished_at, 'cursor_ts', cursor_ts,
+            'restart_count', restart_count, 'state', state, 'exit_code', exit_code, 'reason', reason,
+            'started_at', started_at, 'finished_at', finished_at, 'cursor_ts', cursor_ts,
             'cursor_seen', cursor_seen, 'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')),
             'lines', lines, 'gaps', gaps, 'complete', json(iif(complete, 'true', 'false')),
-            'quiet_read_at', quiet_read_at)
-        FROM log_streams s JOIN test_run_steps ON test_run_steps.id = step_id
-        WHERE pod_uid IN (SELECT value FROM json_each($1))
-          AND ($2 IS NULL OR test_run_id IN (SELECT value FROM json_each($2)))
-        ORDER BY test_run_id, position, step_id, length(pod_name), pod_name, container, restart_count",
+            'quiet_read_at', quiet_read_at, 'facts_seal', facts_seal,
+            'bytes', bytes, 'replaced', replaced,
+            'next_seq', coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id)),
+            'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', s.seal)
+        FROM log_streams s
+        WHERE step_id IN (SELECT value FROM json_each($1)) AND ($2 IS NULL OR s.id = $2) ORDER BY s.id",
+    gap_rows: "
+        SELECT json_object('stream_id', stream_id, 'after_ts', after_ts, 'before_ts', before_ts, 'cause', cause,
+            'noticed_at', noticed_at)
+        FROM log_gaps WHERE stream_id = $1",
+    overview: "
+        SELECT json_object('runs', (SELECT count(*) FROM test_runs), 'steps', (SELECT count(*) FROM test_run_steps),
+            'streams', (SELECT count(*) FROM log_streams),
+            'database_id', (SELECT min(id) FROM database_identity),
+            'cycle', (SELECT max(started_at) FROM sync_cycles WHERE outcome = 'completed'),
+            'lost_steps', (SELECT coalesce(max(total - (SELECT count(*) FROM test_run_steps WHERE synced_at >= cycles.started_at)), 0)
+                           FROM (SELECT total, started_at FROM sync_cycles WHERE outcome = 'completed'
+                                 ORDER BY started_at DESC LIMIT 20) cycles))",
+    orphans: "
+        SELECT 'the log stream ' || id || ' (' || pod_name || '/' || container || ') is of step ' || step_id
+               || ', which is not there'
+        FROM log_streams WHERE NOT EXISTS (SELECT 1 FROM test_run_steps WHERE id = step_id)
+        UNION ALL SELECT 'step ' || id || ' (' || k6_test_name || ') is of the run ' || test_run_id || ', which is not there'
+        FROM test_run_steps WHERE NOT EXISTS (SELECT 1 FROM test_runs WHERE id = test_run_id)
+        UNION ALL SELECT 'log_chunks has ' || count(*) || ' rows of stream ' || stream_id || ', which is not there'
+        FROM log_chunks WHERE NOT EXISTS (SELECT 1 FROM log_streams WHERE id = stream_id) GROUP BY stream_id
+        UNION ALL SELECT 'log_gaps has ' || count(*) || ' rows of stream ' || stream_id || ', which is not there'
+        FROM log_gaps WHERE NOT EXISTS (SELECT 1 FROM log_streams WHERE id = stream_id) GROUP BY stream_id",
     gaps: "
         SELECT json_object('after_ts', after_ts, 'before_ts', before_ts, 'cause', cause)
         FROM log_gaps WHERE stream_id = $1",
     chunks_before: "
-        SELECT json_object('first_ts', (SELECT first_ts FROM log_chunks WHERE stream_id = $1 AND seq = 0),
-            'chunks', count(*), 'lines', coalesce(sum(lines), 0),
-            'bytes', coalesce(sum(length(CAST(body AS BLOB))), 0))
+        SELECT json_object('first_ts', (SELECT first_ts FROM log_chunks WHERE stream_id = $1 ORDER BY seq LIMIT 1),
+            'next_seq', coalesce(max(seq) + 1, (SELECT min(seq) FROM log_chunks WHERE stream_id = $1), 0),
+            'lines', coalesce(sum(lines), 0), 'bytes', coalesce(sum(length(CAST(body AS BLOB))), 0))
         FROM log_chunks WHERE stream_id = $1
-          AND seq < coalesce((SELECT min(seq) FROM log_chunks WHERE stream_id = $1 AND last_ts >= $2),
+          AND seq < coalesce((SELECT min(seq) FROM log_chunks WHERE stream_id = $1
+                              AND (last_ts >= $2 OR first_ts >= $2 OR first_ts > last_ts)),
                              (SELECT max(seq) + 1 FROM log_chunks WHERE stream_id = $1))",
-    chunks: sql::CHUNKS,
+    chunk_rows: sql::CHUNK_ROWS,
     last_chunks: sql::LAST_CHUNKS,
     // BEGIN IMMEDIATE is the lock.
     lock_runs: "SELECT id FROM test_runs WHERE id IN (SELECT value FROM json_each($1))",
@@ -197,6 +256,7 @@ pub(super) const SQL: Sql = Sql {
         SET cluster = new.value ->> 'cluster', k6_uid = new.value ->> 'k6_uid', parallelism = new.value ->> 'parallelism', stage = new.value ->> 'stage',
             status = new.value ->> 'status', reason = new.value ->> 'reason', message = new.value ->> 'message',
             started_at = new.value ->> 'started_at', finished_at = new.value ->> 'finished_at', version = version + 1,
+            seal = new.value ->> 'seal',
             namespace = iif(new.value ->> 'k6_uid' IS NULL, namespace,
                             coalesce(nullif(namespace, ''), new.value ->> 'namespace'))
         FROM json_each($1) AS new
@@ -236,29 +296,48 @@ pub(super) const SQL: Sql = Sql {
             'cycles', (SELECT count(*) FROM sync_cycles WHERE started_at < $1))
         FROM log_streams s
         JOIN test_run_steps ON test_run_steps.id = step_id JOIN test_runs ON test_runs.id = test_run_id
-        WHERE complete AND test_runs.finished_at < $1
+        WHERE complete AND julianday(test_runs.finished_at) < julianday($1)
           AND test_runs.status NOT IN ('pending', 'initializing', 'running', 'finishing')
           AND test_runs.id NOT IN (SELECT id FROM test_runs ORDER BY id DESC LIMIT $2)
+          AND NOT EXISTS (SELECT 1 FROM test_run_steps active WHERE active.test_run_id = test_runs.id
+                          AND active.status IN ('pending', 'initializing', 'running', 'finishing'))
+          AND NOT EXISTS (SELECT 1 FROM log_streams open JOIN test_run_steps sibling ON sibling.id = open.step_id
+                          WHERE sibling.test_run_id = test_runs.id AND NOT open.complete)
           AND EXISTS (SELECT 1 FROM log_chunks WHERE stream_id = s.id)",
     prunable_streams: "
-        SELECT s.id FROM log_streams s
+        SELECT json_object('id', s.id, 'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen,
+            'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')), 'lines', lines, 'gaps', gaps,
+            'bytes', bytes, 'replaced', replaced,
+            'next_seq', coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id)),
+            'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', s.seal,
+            'is_marked', json(iif(EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned'), 'true', 'false')))
+        FROM log_streams s
         JOIN test_run_steps ON test_run_steps.id = step_id JOIN test_runs ON test_runs.id = test_run_id
-        WHERE complete AND test_runs.finished_at < $1
+        WHERE complete AND julianday(test_runs.finished_at) < julianday($1)
           AND test_runs.status NOT IN ('pending', 'initializing', 'running', 'finishing')
           AND test_runs.id NOT IN (SELECT id FROM test_runs ORDER BY id DESC LIMIT $2)
+          AND NOT EXISTS (SELECT 1 FROM test_run_steps active WHERE active.test_run_id = test_runs.id
+                          AND active.status IN ('pending', 'initializing', 'running', 'finishing'))
+          AND NOT EXISTS (SELECT 1 FROM log_streams open JOIN test_run_steps sibling ON sibling.id = open.step_id
+                          WHERE sibling.test_run_id = test_runs.id AND NOT open.complete)
           AND EXISTS (SELECT 1 FROM log_chunks WHERE stream_id = s.id)
         ORDER BY s.id LIMIT $3",
-    count_pruned: "
-        UPDATE log_streams SET gaps = gaps + 1
-        WHERE id IN (SELECT value FROM json_each($1))
-          AND NOT EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = log_streams.id AND cause = $2)",
-    mark_pruned: "
-        INSERT INTO log_gaps (stream_id, cause, noticed_at)
-        SELECT value, $2, $3 FROM json_each($1)
-        WHERE NOT EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = value AND cause = $2)",
-    delete_chunks: "
+    front: "
+        SELECT json_object('stream_id', stream_id, 'last', last,
+            'next', (SELECT min(seq) FROM log_chunks WHERE stream_id = front.stream_id AND seq > last))
+        FROM (SELECT stream_id, max(seq) AS last
+              FROM (SELECT stream_id, seq FROM log_chunks WHERE stream_id IN (SELECT value FROM json_each($1))
+                    ORDER BY stream_id, seq LIMIT $2) chunks
+              GROUP BY stream_id) front",
+    move_front: "
+        UPDATE log_streams
+        SET gaps = new.value ->> 'gaps', hash_from = new.value ->> 'hash_from', hash_base = new.value ->> 'hash_base',
+            gaps_hash = new.value ->> 'gaps_hash', seal = new.value ->> 'seal'
+        FROM json_each($1) AS new WHERE log_streams.id = new.value ->> 'id'",
+    delete_front: "
         DELETE FROM log_chunks WHERE (stream_id, seq) IN (
-            SELECT stream_id, seq FROM log_chunks WHERE stream_id IN (SELECT value FROM json_each($1)) LIMIT $2)",
+            SELECT stream_id, seq FROM log_chunks
+            JOIN json_each($1) AS front ON stream_id = front.value ->> 'id' AND seq <= front.value ->> 'last')",
     delete_cycles: "
         DELETE FROM sync_cycles WHERE id IN (SELECT id FROM sync_cycles WHERE started_at < $1 LIMIT $2)",
     last_cycles: "

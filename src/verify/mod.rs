@@ -1,97 +1,32 @@
-//! Reads logs again from their beginnings and compares them with the record, while the pods are there.
+//! Is the record what it should be? It is compared with the containers and logs of the cluster, and with its own hashes.
 //!
 //! `k6sync verify` calls [`run`]. It writes nothing, and holds neither a log nor a record in memory.
 
+mod report;
+mod rows;
+mod sight;
+
 use std::collections::HashMap;
-use std::fmt;
 
 use futures_util::{StreamExt, stream};
-use serde::Serialize;
 
-use crate::cluster::{Cluster, ClusterError, LogOptions, Namespaces, Pod};
+pub use self::report::{Problem, Verdict, Verification, Verified};
+pub use self::sight::Scope;
+use self::sight::Sight;
+use crate::cluster::{Cluster, ClusterError, LogOptions, Pod};
 use crate::cycle::audit::{Audited, audit};
 use crate::cycle::compare::Counts;
-use crate::harmless;
-use crate::store::model::{Gap, Recorded, StreamState};
-use crate::store::{Store, StoreError};
+use crate::store::model::{Recorded, StreamFacts, StreamState};
+use crate::store::{Overview, Read, StepRow, Store, StoreError, Unreadable};
 
-/// Logs compared at a time; two windows of lines are held for each.
+/// Logs checked at a time; two windows of lines are held for each.
 const MOST_AT_A_TIME: usize = 8;
+/// Steps read at a time.
+const STEPS: i64 = 100;
+/// A sync may change a step while it is being read: then it is read again.
+const ATTEMPTS: usize = 5;
 
-/// What was compared, and what it came to. As JSON it is the contract of `verify -o json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Verification {
-    /// Whether any container differs or could not be compared.
-    pub outcome: Verdict,
-    /// Containers whose pods are there, in the order of steps, pods, containers and restarts.
-    pub containers: Vec<Verified>,
-    /// Containers of the run whose pods or logs are gone; 0 if no run was asked for.
-    pub unverifiable: usize,
-}
-
-/// One container life.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Verified {
-    /// The id of the test run.
-    pub run: i64,
-    /// The step's name.
-    pub step: String,
-    /// The pod's name.
-    pub pod: String,
-    /// The container's name.
-    pub container: String,
-    /// How often it had been restarted before this life.
-    pub restart_count: i64,
-    /// In a word.
-    pub verdict: Verdict,
-    /// In figures.
-    #[serde(flatten)]
-    pub counts: Counts,
-    /// Why it could not be compared.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-/// How log and record compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Verdict {
-    /// Every line of the log is in the record once.
-    Equal,
-    /// But for lines that were written since the last sync.
-    Behind,
-    /// But for lines that gaps tell of.
-    Covered,
-    /// Lines are missing or extra, and no gap says so.
-    Differs,
-    /// It could not be compared.
-    Error,
-}
-
-impl Verdict {
-    fn of(counts: &Counts) -> Self {
-        match counts {
-            counts if counts.differs() => Self::Differs,
-            counts if counts.covered > 0 => Self::Covered,
-            counts if counts.behind > 0 => Self::Behind,
-            _ => Self::Equal,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Equal => "equal",
-            Self::Behind => "behind",
-            Self::Covered => "covered",
-            Self::Differs => "DIFFERS",
-            Self::Error => "ERROR",
-        }
-    }
-}
-
-/// Why nothing could be compared.
+/// Why nothing could be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// Kubernetes.
@@ -105,16 +40,34 @@ pub enum VerifyError {
     NoSuchRun(String),
 }
 
-/// Compares the logs of all pods that are there in `namespaces`, or of those of one run (an id, external_id or name).
+/// The cluster to compare with.
+#[derive(Debug)]
+pub struct Live<'a> {
+    /// Where the logs are.
+    pub cluster: &'a Cluster,
+    /// What of it is synced.
+    pub scope: Scope,
+}
+
+/// Told how many container logs there are, and of each that was checked.
+pub trait Progress {
+    /// So many in all.
+    fn begin(&self, logs: u64);
+    /// One more is done.
+    fn step(&self);
+}
+
+/// Compares the record with itself, and with the cluster if it is given: all of it, or one run (an id, external_id or
+/// name). Without a cluster each log is read whole; with it those of pods that are there, or of the run.
 ///
 /// # Errors
 /// [`VerifyError`]; what is wrong with one container is told with it.
 pub async fn run(
-    cluster: &Cluster,
     store: &Store,
-    namespaces: &Namespaces,
+    live: Option<Live<'_>>,
     run: Option<&str>,
     concurrency: usize,
+    progress: &impl Progress,
 ) -> Result<Verification, VerifyError> {
     let runs = match run {
         Some(run) => {
@@ -126,175 +79,359 @@ pub async fn run(
         }
         None => None,
     };
-    let pods = cluster.pods(namespaces).await?.items;
-    let by_uid: HashMap<&str, &Pod> = pods.iter().map(|pod| (pod.uid.as_str(), pod)).collect();
-    let uids: Vec<&str> = by_uid.keys().copied().collect();
-    let recorded = store.recorded(&uids, runs.as_deref()).await?;
-    let of_runs = match &runs {
-        Some(runs) => store.count_streams(runs).await?,
-        None => 0,
+    let mut verification = Verification::default();
+    let (cluster, mut sight) = match live {
+        Some(Live { cluster, scope }) => {
+            let test_runs = cluster.test_runs(&scope.namespaces).await?;
+            let pods = cluster.pods(&scope.namespaces).await?;
+            for bad in test_runs.malformed.iter().chain(&pods.malformed) {
+                verification.problems.push(Problem::general(format!(
+                    "{}/{} can't be read: {}",
+                    bad.namespace, bad.name, bad.problem
+                )));
+            }
+            let sight = Sight::new(scope, pods.items, test_runs.items, runs.is_some());
+            (Some(cluster), Some(sight))
+        }
+        None => (None, None),
     };
-    let readable: Vec<(&Recorded, &Pod, bool)> = recorded
-        .iter()
-        .filter_map(|recorded| {
-            let pod = by_uid.get(recorded.stream.facts.key.pod_uid.as_str())?;
-            Some((recorded, *pod, previous(recorded, pod)?))
-        })
-        .collect();
+    // Before the steps: what a cycle that ends meanwhile has seen is in them.
+    let overview = store.overview().await?;
+    progress.begin(u64::try_from(overview.streams).unwrap_or(0));
+    let mut verifier = Verifier {
+        store,
+        cluster,
+        concurrency: concurrency.clamp(1, MOST_AT_A_TIME),
+        reads_all: cluster.is_none() || runs.is_some(),
+        database_id: overview.database_id.clone(),
+        progress,
+    };
+    let mut after = i64::MIN;
+    loop {
+        let steps = store.steps_after(after, runs.as_deref(), STEPS).await?;
+        let Some(last) = steps.iter().filter_map(id_of).max() else {
+            break;
+        };
+        after = last;
+        verifier
+            .steps(steps, sight.as_mut(), &mut verification)
+            .await?;
+    }
+    if let Some(sight) = &sight {
+        verifier
+            .add_unseen(sight, &overview, &mut verification)
+            .await?;
+    }
+    if runs.is_none() {
+        let orphans = store.orphans().await?;
+        verification
+            .problems
+            .extend(orphans.into_iter().map(Problem::general));
+    }
+    verification.conclude();
+    Ok(verification)
+}
 
-    let readable = &readable;
-    let mut containers: Vec<(usize, Verified)> = stream::iter(0..readable.len())
-        .map(|number| async move {
-            let (recorded, pod, previous) = readable[number];
-            let facts = &recorded.stream.facts;
-            let log = LogOptions {
-                namespace: &pod.namespace,
-                pod: &facts.pod_name,
-                container: &facts.key.container,
-                previous,
-                since_second: None,
+fn id_of(step: &Read<StepRow>) -> Option<i64> {
+    match step {
+        Ok(step) => Some(step.id),
+        Err(bad) => bad.row["id"].as_i64(),
+    }
+}
+
+struct Verifier<'a, P> {
+    store: &'a Store,
+    cluster: Option<&'a Cluster>,
+    concurrency: usize,
+    /// Logs whose pods are not there are read too.
+    reads_all: bool,
+    database_id: Option<String>,
+    progress: &'a P,
+}
+
+/// A stream to be checked.
+struct Item {
+    run: i64,
+    step: String,
+    /// What is wrong with its step.
+    step_problems: Vec<String>,
+    stream: Read<Recorded>,
+}
+
+impl<P: Progress> Verifier<'_, P> {
+    /// Verifies some steps with their streams.
+    async fn steps(
+        &mut self,
+        steps: Vec<Read<StepRow>>,
+        mut sight: Option<&mut Sight>,
+        verification: &mut Verification,
+    ) -> Result<(), VerifyError> {
+        let ids: Vec<i64> = steps.iter().filter_map(id_of).collect();
+        let mut by_step: HashMap<i64, Vec<Read<Recorded>>> = HashMap::new();
+        for stream in self.store.recorded(&ids).await? {
+            by_step.entry(step_of(&stream)).or_default().push(stream);
+        }
+        let mut items = Vec::new();
+        for step in steps {
+            let id = id_of(&step).unwrap_or_default();
+            let mut streams = by_step.remove(&id).unwrap_or_default();
+            let mut step = step;
+            let mut problems = step_problems(&step, streams.len());
+            for _ in 0..ATTEMPTS {
+                if problems.is_empty() {
+                    break;
+                }
+                let again = self
+                    .store
+                    .steps_after(id.saturating_sub(1), None, 1)
+                    .await?;
+                let Some(again) = again.into_iter().find(|step| id_of(step) == Some(id)) else {
+                    break;
+                };
+                step = again;
+                streams = self.store.recorded(&[id]).await?;
+                problems = step_problems(&step, streams.len());
+            }
+            let (run, name) = match &step {
+                Ok(step) => (step.test_run_id, step.name.clone()),
+                Err(bad) => (
+                    bad.row["test_run_id"].as_i64().unwrap_or_default(),
+                    bad.row["name"].as_str().unwrap_or("?").to_owned(),
+                ),
             };
-            let audited = Audited {
-                stream_id: recorded.stream.id,
-                lines: recorded.stream.position.lines,
-                complete: recorded.stream.complete,
-                ended: recorded.stream.complete,
+            if let (Ok(step), Some(sight)) = (&step, &mut sight) {
+                let there = i64::try_from(streams.len()).unwrap_or(i64::MAX);
+                sight.note_step(step, there < step.streams);
+                if sight.is_held_unsaid(step, self.database_id.as_deref())
+                    && self.is_held_unsaid(step, sight).await?
+                {
+                    problems.push(
+                        "its TestRun bears k6sync's finalizer, and its row does not say so (held)"
+                            .to_owned(),
+                    );
+                }
+                for stream in streams.iter().flatten() {
+                    sight.note_stream(&stream.stream.facts.key);
+                }
+            }
+            if !problems.is_empty() && streams.is_empty() {
+                let containers = match (&step, &sight) {
+                    (Ok(step), Some(sight)) => sight.containers_of(step),
+                    _ => Vec::new(),
+                };
+                verification
+                    .problems
+                    .push(Problem::of_step(run, &name, id, &problems, containers));
+            }
+            items.extend(streams.into_iter().map(|stream| {
+                Item {
+                    run,
+                    step: name.clone(),
+                    step_problems: problems
+                        .iter()
+                        .map(|problem| format!("its step {id}: {problem}"))
+                        .collect(),
+                    stream,
+                }
+            }));
+        }
+        let (sight, items, this) = (sight.as_deref(), &items, &*self);
+        let verified: Vec<Result<Option<Verified>, VerifyError>> = stream::iter(0..items.len())
+            .map(|number| this.item(&items[number], sight))
+            .buffer_unordered(self.concurrency)
+            .collect()
+            .await;
+        for verified in verified {
+            if let Some(verified) = verified? {
+                verification.containers.push(verified);
+            }
+        }
+        Ok(())
+    }
+
+    /// It may have been let go since it was listed.
+    async fn is_held_unsaid(&self, step: &StepRow, sight: &Sight) -> Result<bool, VerifyError> {
+        let Some(cluster) = self.cluster else {
+            return Ok(false);
+        };
+        let now = cluster.test_runs(sight.namespaces()).await?.items;
+        let steps = self
+            .store
+            .steps_after(step.id.saturating_sub(1), None, 1)
+            .await?;
+        let is_still =
+            |step: &StepRow| Sight::bears_unsaid(&now, step, self.database_id.as_deref());
+        Ok(steps
+            .iter()
+            .flatten()
+            .any(|now| now.id == step.id && is_still(now)))
+    }
+
+    /// `None`: its pod is not there, nothing is wrong with its row, and its log was not asked for.
+    async fn item(
+        &self,
+        item: &Item,
+        sight: Option<&Sight>,
+    ) -> Result<Option<Verified>, VerifyError> {
+        let recorded = match &item.stream {
+            Ok(recorded) => recorded,
+            Err(bad) => return Ok(Some(unreadable(item, bad))),
+        };
+        let pod = sight.and_then(|sight| sight.pod(&recorded.stream.facts.key.pod_uid));
+        let mut verified = Verified::new(item.run, &item.step, &recorded.stream.facts);
+        if pod.is_none() && !self.reads_all {
+            verified.problems.clone_from(&item.step_problems);
+            verified.problems.extend(rows::row_problems(recorded));
+            verified.verdict = Verdict::Altered;
+            return Ok((!verified.problems.is_empty()).then_some(verified));
+        }
+        let sums = rows::check(self.store, recorded).await?;
+        verified.problems.clone_from(&item.step_problems);
+        verified.problems.extend(sums.problems);
+        verified.unproven = sums.unproven;
+        verified.counts.lines = sums.lines;
+        verified.counts.bytes = sums.bytes;
+        verified.verdict = Verdict::Intact;
+        if let (Some(cluster), Some(pod)) = (self.cluster, pod)
+            && let Some(previous) = previous(recorded, pod)
+        {
+            match compare(cluster, self.store, recorded, pod, previous).await {
+                Ok(counts) => {
+                    verified.verdict = Verdict::of(&counts);
+                    verified.counts = counts;
+                }
+                Err(error) => {
+                    verified.verdict = Verdict::Error;
+                    verified.error = Some(error.to_string());
+                }
+            }
+        }
+        if !verified.problems.is_empty() && verified.verdict != Verdict::Differs {
+            verified.verdict = Verdict::Altered;
+        }
+        self.progress.step();
+        Ok(Some(verified))
+    }
+
+    /// Containers of the cluster that have no stream.
+    async fn add_unseen(
+        &self,
+        sight: &Sight,
+        overview: &Overview,
+        verification: &mut Verification,
+    ) -> Result<(), VerifyError> {
+        for unseen in sight.unseen(overview) {
+            let (run, step) = match unseen.step {
+                Some(claim) => (claim.run, claim.step.as_str()),
+                None => (0, unseen.pod.test_run.as_str()),
             };
-            let outcome = audit(cluster, store, &log, audited).await;
-            (number, verified(recorded, outcome))
-        })
-        .buffer_unordered(concurrency.min(MOST_AT_A_TIME))
-        .collect()
-        .await;
-    containers.sort_by_key(|(number, _)| *number);
-    let containers: Vec<Verified> = containers
-        .into_iter()
-        .map(|(_, verified)| verified)
-        .collect();
-    let is_bad =
-        |verified: &Verified| matches!(verified.verdict, Verdict::Differs | Verdict::Error);
-    Ok(Verification {
-        outcome: match containers.iter().any(is_bad) {
-            true => Verdict::Differs,
-            false => Verdict::Equal,
-        },
-        unverifiable: of_runs.saturating_sub(containers.len()),
-        containers,
-    })
+            let mut verified = Verified::new(run, step, &unseen.facts);
+            verified.verdict = match unseen.is_overdue {
+                true => Verdict::Unrecorded,
+                false => Verdict::NotYet,
+            };
+            verification.containers.push(verified);
+        }
+        Ok(())
+    }
+}
+
+fn step_of(stream: &Read<Recorded>) -> i64 {
+    match stream {
+        Ok(recorded) => recorded.stream.facts.step_id,
+        Err(bad) => bad.row["step_id"].as_i64().unwrap_or_default(),
+    }
+}
+
+/// What is wrong with a step's row.
+fn step_problems(step: &Read<StepRow>, streams: usize) -> Vec<String> {
+    let step = match step {
+        Ok(step) => step,
+        Err(bad) => return vec![format!("its row can't be read: {}", bad.problem)],
+    };
+    let mut problems = Vec::new();
+    if step.is_as_sealed() == Some(false) {
+        problems.push("its row in test_run_steps was changed".to_owned());
+    }
+    if i64::try_from(streams) != Ok(step.streams) {
+        problems.push(format!(
+            "{} log streams were made for it, {streams} are there",
+            step.streams
+        ));
+    }
+    problems
+}
+
+fn unreadable(item: &Item, bad: &Unreadable) -> Verified {
+    let text = |key: &str| bad.row[key].as_str().unwrap_or("?").to_owned();
+    let mut problems = item.step_problems.clone();
+    problems.push(format!(
+        "its row in log_streams can't be read: {}",
+        bad.problem
+    ));
+    Verified {
+        run: item.run,
+        step: item.step.clone(),
+        pod: text("pod_name"),
+        container: text("container"),
+        restart_count: bad.row["restart_count"].as_i64().unwrap_or_default(),
+        verdict: Verdict::Altered,
+        counts: Counts::default(),
+        unproven: 0,
+        problems,
+        error: None,
+    }
+}
+
+/// Compares a record with its log.
+async fn compare(
+    cluster: &Cluster,
+    store: &Store,
+    recorded: &Recorded,
+    pod: &Pod,
+    previous: bool,
+) -> Result<Counts, VerifyError> {
+    let stream = &recorded.stream;
+    let log = LogOptions {
+        namespace: &pod.namespace,
+        pod: &pod.name,
+        container: &stream.facts.key.container,
+        previous,
+        since_second: None,
+    };
+    let audited = Audited {
+        stream_id: stream.id,
+        lines: stream.position.lines,
+        complete: stream.complete,
+        ended: stream.complete,
+        by_time: true,
+    };
+    let (counts, _) = audit::<VerifyError>(cluster, store, &log, audited).await?;
+    if !counts.differs() {
+        return Ok(counts);
+    }
+    // A clock that stepped back may have misled it about where the log begins.
+    let whole = Audited {
+        by_time: false,
+        ..audited
+    };
+    match audit::<VerifyError>(cluster, store, &log, whole).await? {
+        (whole, _) if !whole.differs() => Ok(whole),
+        _ => Ok(counts),
+    }
 }
 
 /// Whether the life's log is the one before the present; `None`: it is no longer, or not yet, to be had (FACT 9).
 fn previous(recorded: &Recorded, pod: &Pod) -> Option<bool> {
-    let facts = &recorded.stream.facts;
+    let StreamFacts { key, state, .. } = &recorded.stream.facts;
     let container = pod
         .containers
         .iter()
-        .find(|container| container.name == facts.key.container)?;
-    match container
-        .restart_count
-        .saturating_sub(facts.key.restart_count)
-    {
-        0 if facts.state == StreamState::Waiting => None,
+        .find(|container| container.name == key.container)?;
+    match container.restart_count.saturating_sub(key.restart_count) {
+        0 if *state == StreamState::Waiting => None,
         0 => Some(false),
         1 => Some(true),
         _ => None,
-    }
-}
-
-fn verified(recorded: &Recorded, outcome: Result<(Counts, Vec<Gap>), VerifyError>) -> Verified {
-    let facts = &recorded.stream.facts;
-    let (counts, error) = match outcome {
-        Ok((counts, _)) => (counts, None),
-        Err(error) => (Counts::default(), Some(harmless::line(error))),
-    };
-    Verified {
-        run: recorded.run,
-        step: harmless::line(&recorded.step),
-        pod: harmless::line(&facts.pod_name),
-        container: harmless::line(&facts.key.container),
-        restart_count: facts.key.restart_count,
-        verdict: match error {
-            Some(_) => Verdict::Error,
-            None => Verdict::of(&counts),
-        },
-        counts,
-        error,
-    }
-}
-
-impl fmt::Display for Verification {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |verified: &Verified| match verified.restart_count {
-            0 => format!("{}/{}", verified.pod, verified.container),
-            count => format!("{}/{} (restart {count})", verified.pod, verified.container),
-        };
-        let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
-        let steps = width(&mut self.containers.iter().map(|verified| verified.step.len())).max(4);
-        let names = width(&mut self.containers.iter().map(|verified| name(verified).len())).max(9);
-        if !self.containers.is_empty() {
-            writeln!(
-                f,
-                "{:steps$}  {:names$}  {:>9}  {:>11}  {:8}",
-                "step", "container", "lines", "bytes", "result"
-            )?;
-        }
-        for verified in &self.containers {
-            let Counts { lines, bytes, .. } = verified.counts;
-            writeln!(
-                f,
-                "{:steps$}  {:names$}  {lines:>9}  {bytes:>11}  {:8}{}",
-                verified.step,
-                name(verified),
-                verified.verdict.as_str(),
-                remarks(verified)
-            )?;
-        }
-        if self.unverifiable > 0 {
-            writeln!(
-                f,
-                "{} containers can't be verified: their pods or logs are gone",
-                self.unverifiable
-            )?;
-        }
-        let total = self.containers.len();
-        let bad = self
-            .containers
-            .iter()
-            .filter(|verified| matches!(verified.verdict, Verdict::Differs | Verdict::Error))
-            .count();
-        match (total, bad) {
-            (0, _) => write!(f, "there is no container whose log could be compared"),
-            (total, 0) => write!(f, "all {total} containers are as recorded"),
-            (total, bad) => write!(
-                f,
-                "{bad} of {total} containers differ or could not be compared"
-            ),
-        }
-    }
-}
-
-/// What there is to say beyond lines, bytes and the verdict.
-fn remarks(verified: &Verified) -> String {
-    let counts = &verified.counts;
-    let mut remarks: Vec<String> = [
-        (counts.missing, "missing"),
-        (counts.extra, "extra"),
-        (counts.covered, "missing in gaps"),
-        (counts.behind, "not yet recorded"),
-        (counts.rotated_away, "rotated away"),
-    ]
-    .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{count} {what}"))
-    .collect();
-    remarks.extend(
-        counts
-            .first_difference
-            .map(|line| format!("first at line {line}")),
-    );
-    remarks.extend(verified.error.clone());
-    match remarks.is_empty() {
-        true => String::new(),
-        false => format!("  {}", remarks.join(", ")),
     }
 }

@@ -1,0 +1,276 @@
+//! What makes a changed row show: a running hash over a log's chunks, a sum over its gaps, and seals over the columns that
+//! k6sync itself writes.
+//!
+//! The store writes them in the transactions that write what they cover; `verify` computes them again. They are no
+//! signature: whoever knows how they are made can make them anew.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+use super::json;
+use super::model::{Chunk, GapRow, StepRecord, StreamFacts, StreamPosition};
+
+/// A hash as a column holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Digest {
+    /// The row is older than hashes, and was not written since.
+    #[default]
+    Unsealed,
+    /// Nothing has been added yet.
+    New,
+    /// SHA-256, as 64 hexadecimal digits.
+    Is([u8; 32]),
+    /// What stands there is none.
+    Spoilt,
+}
+
+const UNSEALED: &str = "unsealed";
+const NEW: &str = "new";
+
+impl Digest {
+    fn of(hasher: Sha256) -> Self {
+        Self::Is(hasher.finalize().into())
+    }
+
+    const fn bytes(self) -> [u8; 32] {
+        match self {
+            Self::Is(bytes) => bytes,
+            Self::Unsealed | Self::New | Self::Spoilt => [0; 32],
+        }
+    }
+
+    /// The running hash of a log after one more chunk.
+    #[must_use]
+    pub fn then(self, stream_id: i64, seq: i64, chunk: &Chunk) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(self.bytes());
+        for number in [stream_id, seq, chunk.first_ts, chunk.last_ts, chunk.lines] {
+            hasher.update(number.to_le_bytes());
+        }
+        // The last of them, so that its end needs no mark.
+        hasher.update(chunk.body.as_bytes());
+        Self::of(hasher)
+    }
+
+    /// The sum of gap rows after one more: they have no order.
+    #[must_use]
+    pub fn plus(self, gap: &GapRow) -> Self {
+        let added = seal("gap", gap).bytes();
+        let mut sum = self.bytes();
+        for (sum, added) in sum.chunks_exact_mut(8).zip(added.chunks_exact(8)) {
+            let number = |bytes: &[u8]| bytes.iter().fold(0, |n: u64, b| n << 8 | u64::from(*b));
+            let added = number(sum).wrapping_add(number(added));
+            sum.copy_from_slice(&added.to_be_bytes());
+        }
+        Self::Is(sum)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unsealed => serializer.serialize_str(UNSEALED),
+            Self::New => serializer.serialize_str(NEW),
+            Self::Spoilt => serializer.serialize_str("spoilt"),
+            Self::Is(bytes) => {
+                let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+                let hex: String = bytes
+                    .iter()
+                    .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+                    .collect();
+                serializer.serialize_str(&hex)
+            }
+        }
+    }
+}
+
+/// Whatever stands there can be read, lest a spoilt column keeps a log from being recorded.
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+        Ok(match text.as_str() {
+            UNSEALED => Self::Unsealed,
+            NEW => Self::New,
+            hex => from_hex(hex).map_or(Self::Spoilt, Self::Is),
+        })
+    }
+}
+
+fn from_hex(hex: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let digits: Vec<u8> = hex
+        .bytes()
+        .map(|digit| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = pair[0] << 4 | pair[1];
+    }
+    Some(bytes)
+}
+
+/// The hash of what a row says, as it is stored: times to the microsecond, no NUL in texts.
+fn seal(what: &str, row: &impl Serialize) -> Digest {
+    let mut hasher = Sha256::new();
+    hasher.update(what);
+    hasher.update([0]);
+    hasher.update(json(row));
+    Digest::of(hasher)
+}
+
+/// `log_streams.facts_seal`
+pub fn facts_seal(facts: &StreamFacts) -> Digest {
+    seal("facts", facts)
+}
+
+/// `log_streams.seal` of a stream that is at `position`.
+pub fn stream_seal(stream_id: i64, position: &StreamPosition, complete: bool) -> Digest {
+    #[derive(Serialize)]
+    struct Row {
+        id: i64,
+        complete: bool,
+        #[serde(flatten)]
+        position: StreamPosition,
+    }
+    let mut position = *position;
+    position.proof.seal = Digest::New;
+    // A stream to which nothing was ever added has its seal from the moment that it is made, when its id is not known.
+    if position == StreamPosition::fresh() && !complete {
+        return Digest::New;
+    }
+    seal(
+        "stream",
+        &Row {
+            id: stream_id,
+            complete,
+            position,
+        },
+    )
+}
+
+/// `test_run_steps.seal`: of all that k6sync itself writes, but for what a cycle notes without a new version.
+pub fn step_seal(row: &SealedStep) -> Digest {
+    seal("step", row)
+}
+
+/// What a step's seal covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SealedStep {
+    /// `id`
+    pub id: i64,
+    /// `version`
+    pub version: i64,
+    /// `k6_test_name`
+    pub k6_test_name: String,
+    /// `namespace`, once the step has a TestRun.
+    pub namespace: Option<String>,
+    /// `created_at`
+    #[serde(with = "super::time")]
+    pub created_at: jiff::Timestamp,
+    /// All that a sync says of it.
+    #[serde(flatten)]
+    pub record: StepRecord,
+}
+
+impl SealedStep {
+    /// A step's row, as far as it is sealed. `namespace`: as it stands in the row.
+    pub fn new(
+        (id, version): (i64, i64),
+        k6_test_name: &str,
+        namespace: Option<&str>,
+        created_at: jiff::Timestamp,
+        record: &StepRecord,
+    ) -> Self {
+        Self {
+            id,
+            version,
+            k6_test_name: k6_test_name.to_owned(),
+            namespace: namespace
+                .filter(|_| record.k6_uid.is_some())
+                .map(str::to_owned),
+            created_at,
+            record: record.clone(),
+        }
+    }
+}
+
+/// The seal of a row that changes from `old` to `new`. One that was broken stays broken: what somebody else changed is to
+/// be found, also after the next sync.
+pub(super) fn resealed(stands: Digest, old: Digest, new: impl FnOnce() -> Digest) -> Digest {
+    match stands == Digest::Unsealed || stands == old {
+        true => new(),
+        false => stands,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(body: &str) -> Chunk {
+        Chunk {
+            first_ts: 1,
+            last_ts: 2,
+            lines: 3,
+            body: body.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_digest_reads_back_as_itself_and_anything_else_as_spoilt() {
+        let one = Digest::New.then(1, 0, &chunk("a\n"));
+        for digest in [Digest::Unsealed, Digest::New, one] {
+            let json = serde_json::to_string(&digest).unwrap();
+            assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+        }
+        for text in [
+            "\"\"",
+            "null",
+            "\"NEW\"",
+            "\"00\"",
+            &format!("\"{}\"", "G".repeat(64)),
+        ] {
+            assert_eq!(
+                serde_json::from_str::<Digest>(text).unwrap(),
+                Digest::Spoilt
+            );
+        }
+    }
+
+    #[test]
+    fn each_part_of_a_chunk_and_its_place_changes_the_running_hash() {
+        let base = Digest::New.then(1, 0, &chunk("a\n"));
+        let mut others = vec![
+            base.then(1, 0, &chunk("a\n")),
+            Digest::New.then(2, 0, &chunk("a\n")),
+            Digest::New.then(1, 1, &chunk("a\n")),
+            Digest::New.then(1, 0, &chunk("b\n")),
+            Digest::New.then(1, 0, &chunk("")),
+        ];
+        for change in [
+            |chunk: &mut Chunk| chunk.first_ts = 0,
+            |chunk: &mut Chunk| chunk.last_ts = 0,
+            |chunk: &mut Chunk| chunk.lines = 0,
+        ] {
+            let mut changed = chunk("a\n");
+            change(&mut changed);
+            others.push(Digest::New.then(1, 0, &changed));
+        }
+        assert!(others.iter().all(|other| *other != base));
+    }
+
+    #[test]
+    fn a_broken_seal_stays_broken() {
+        let [good, bad, new] = ["a", "b", "c"].map(|body| Digest::New.then(1, 0, &chunk(body)));
+        assert_eq!(resealed(good, good, || new), new);
+        assert_eq!(resealed(Digest::Unsealed, good, || new), new);
+        assert_eq!(resealed(bad, good, || new), bad);
+        assert_eq!(resealed(Digest::Spoilt, good, || new), Digest::Spoilt);
+    }
+}
