@@ -101,7 +101,8 @@ pub(super) const SQL: Sql = Sql {
             SELECT id, step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
                    started_at, finished_at, cursor_ts, cursor_seen, cursor_stepped, lines, gaps, complete,
                    quiet_read_at, bytes, replaced,
-                   coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id)) AS next_seq,
+                   coalesce(next_seq, CASE WHEN log_streams.seal = 'unsealed'
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id) ELSE -1 END) AS next_seq,
                    hash_from, hash, hash_base, gaps_hash, log_streams.seal
             FROM log_streams WHERE step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint)) ORDER BY id
         ) stream",
@@ -200,7 +201,8 @@ pub(super) const SQL: Sql = Sql {
             SELECT s.id, step_id, pod_name, pod_uid, container, role, restart_count, state, exit_code, reason,
                    started_at, finished_at, cursor_ts, cursor_seen, cursor_stepped, lines, gaps, complete, quiet_read_at,
                    facts_seal, bytes, replaced,
-                   coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id)) AS next_seq,
+                   coalesce(next_seq, CASE WHEN s.seal = 'unsealed'
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id) ELSE -1 END) AS next_seq,
                    hash_from, hash, hash_base, gaps_hash, s.seal
             FROM log_streams s
             WHERE step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
@@ -304,7 +306,8 @@ pub(super) const SQL: Sql = Sql {
     prunable_streams: "
         SELECT json_build_object('id', s.id, 'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen,
             'cursor_stepped', cursor_stepped, 'lines', lines, 'gaps', gaps, 'bytes', bytes, 'replaced', replaced,
-            'next_seq', coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id)),
+            'next_seq', coalesce(next_seq, CASE WHEN s.seal = 'unsealed'
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id) ELSE -1 END),
             'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', s.seal,
             'is_marked', EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned'))::text
         FROM log_streams s

@@ -119,7 +119,8 @@ pub(super) const SQL: Sql = Sql {
             'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')), 'lines', lines, 'gaps', gaps,
             'complete', json(iif(complete, 'true', 'false')), 'quiet_read_at', quiet_read_at,
             'bytes', bytes, 'replaced', replaced,
-            'next_seq', coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id)),
+            'next_seq', coalesce(next_seq, CASE WHEN log_streams.seal = 'unsealed'
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id) ELSE -1 END),
             'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', log_streams.seal)
         FROM log_streams WHERE step_id IN (SELECT value FROM json_each($1)) ORDER BY id",
     put_streams: "
@@ -210,7 +211,8 @@ pub(super) const SQL: Sql = Sql {
             'lines', lines, 'gaps', gaps, 'complete', json(iif(complete, 'true', 'false')),
             'quiet_read_at', quiet_read_at, 'facts_seal', facts_seal,
             'bytes', bytes, 'replaced', replaced,
-            'next_seq', coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id)),
+            'next_seq', coalesce(next_seq, CASE WHEN s.seal = 'unsealed'
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id) ELSE -1 END),
             'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', s.seal)
         FROM log_streams s
         WHERE step_id IN (SELECT value FROM json_each($1)) AND ($2 IS NULL OR s.id = $2) ORDER BY s.id",
@@ -308,7 +310,8 @@ pub(super) const SQL: Sql = Sql {
         SELECT json_object('id', s.id, 'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen,
             'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')), 'lines', lines, 'gaps', gaps,
             'bytes', bytes, 'replaced', replaced,
-            'next_seq', coalesce(next_seq, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id)),
+            'next_seq', coalesce(next_seq, CASE WHEN s.seal = 'unsealed'
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id) ELSE -1 END),
             'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', s.seal,
             'is_marked', json(iif(EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned'), 'true', 'false')))
         FROM log_streams s
