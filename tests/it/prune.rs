@@ -15,6 +15,9 @@ on_both_databases!(
     the_newest_runs_are_kept_if_asked_for,
     a_dry_run_deletes_nothing,
     a_run_that_goes_on_is_left_alone,
+    times_are_compared_as_times,
+    a_run_with_an_active_step_is_left_alone,
+    what_is_left_is_still_proven,
     a_sync_goes_on_beside_it,
     killed_at_any_moment_the_next_one_completes,
 );
@@ -133,6 +136,65 @@ async fn a_run_that_goes_on_is_left_alone(database: Database) {
     Program::sync_once(&cluster, &database, &[]).report().await;
     prune(&database, &["--older-than", "30d"]).await;
     assert_eq!(with_logs(&database).await, ["cart"]);
+}
+
+async fn times_are_compared_as_times(database: Database) {
+    let cluster = Cluster::start().await;
+    ended(&cluster, &database, &["shop", "cart", "new"]).await;
+    // As dashboards write them. A day ago is not before 30 hours, however it is written.
+    let ago = |hours: i64| jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+    let text = |time: jiff::Timestamp| format!("{time:.0}").replace('T', " ").replace('Z', "");
+    for (name, time) in [
+        ("shop", text(ago(31))),
+        // An hour later than it looks where it is written.
+        ("cart", format!("{}-02:00", text(ago(31)))),
+        ("new", text(ago(29))),
+    ] {
+        database
+            .execute(&format!(
+                "UPDATE test_runs SET finished_at = '{time}' WHERE name = '{name}'"
+            ))
+            .await;
+    }
+    prune(&database, &["--older-than", "30h"]).await;
+    assert_eq!(with_logs(&database).await, ["cart", "new"]);
+}
+
+async fn a_run_with_an_active_step_is_left_alone(database: Database) {
+    let cluster = Cluster::start().await;
+    ended(&cluster, &database, &["shop"]).await;
+    database
+        .execute(
+            "INSERT INTO test_run_steps (test_run_id, position, name, namespace, k6_test_name)
+             SELECT id, 2, 'more', namespace, 'more' FROM test_runs",
+        )
+        .await;
+    prune(&database, &["--older-than", "30d"]).await;
+    assert_eq!(with_logs(&database).await, ["shop"]);
+}
+
+async fn what_is_left_is_still_proven(database: Database) {
+    let cluster = Cluster::start().await;
+    let pods = cluster.running("shop", 1).await;
+    for number in 0..3 {
+        write_lines(&cluster.log(&pods[0], "k6"), number * 10..number * 10 + 10);
+        Program::sync_once(&cluster, &database, &[]).report().await;
+    }
+    cluster
+        .container_state(&pods[0], State::Terminated(0, "Completed"))
+        .await;
+    cluster.stage("shop", "finished").await;
+    Program::sync_once(&cluster, &database, &[]).report().await;
+    database
+        .execute("UPDATE test_runs SET finished_at = '2025-11-23T04:39:43.000000Z'")
+        .await;
+    prune(&database, &["--older-than", "30d"]).await;
+    let offline = || Program::new(&["verify", "--offline", "--database-url", database.url()]).run();
+    let run = offline().await;
+    assert_eq!(run.code, 0, "{run:?}");
+    database.execute("DELETE FROM log_gaps").await;
+    let run = offline().await;
+    assert_eq!(run.code, 1, "{run:?}");
 }
 
 async fn a_sync_goes_on_beside_it(database: Database) {

@@ -17,6 +17,12 @@ on_both_databases!(
     lives_are_compared_each_with_its_own_log,
     a_run_is_found_by_id_external_id_and_name,
     nothing_is_written,
+    nothing_compared_is_an_error,
+    a_container_that_is_not_on_record_is_told,
+    a_container_that_is_younger_than_the_last_sync_is_not_yet_there,
+    clock_steps_and_a_rotation_are_no_difference,
+    what_was_changed_before_the_next_sync_is_found_after_it,
+    records_older_than_hashes_are_read_and_hashed_from_their_next_chunk_on,
 );
 
 /// 2026-11-23T04:39:50Z
@@ -238,4 +244,157 @@ async fn nothing_is_written(database: Database) {
     let before = database.dump().await;
     verify(&cluster, &database, &[]).await;
     assert_eq!(database.dump().await, before);
+}
+
+async fn offline(database: &Database) -> Run {
+    Program::new(&["verify", "--offline", "--database-url", database.url()])
+        .run()
+        .await
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_an_error() {
+    for args in [
+        &["verify", "--offline"][..],
+        &["verify", "--offline", "-o", "json"],
+    ] {
+        let run = Program::new(args).run().await;
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(
+            run.stderr
+                .contains("there is no database sqlite://k6sync.db"),
+            "{run:?}"
+        );
+        assert!(run.files.is_empty(), "{run:?}");
+    }
+}
+
+async fn nothing_compared_is_an_error(database: Database) {
+    let cluster = Cluster::start().await;
+    // No tables, or a file that is no database yet.
+    if database.is_postgres() {
+        assert_eq!(offline(&database).await.code, 1);
+    }
+    Program::migrate(&database).run().await;
+    for run in [
+        offline(&database).await,
+        verify(&cluster, &database, &[]).await,
+    ] {
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.stderr.contains("nothing was verified"), "{run:?}");
+    }
+    // A record of another cluster.
+    let (elsewhere, _) = recorded(&database, 5, true).await;
+    assert_eq!(verify(&elsewhere, &database, &[]).await.code, 0);
+    assert_eq!(offline(&database).await.code, 0);
+    let run = verify(&cluster, &database, &[]).await;
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("nothing was verified"), "{run:?}");
+}
+
+async fn a_container_that_is_not_on_record_is_told(database: Database) {
+    let (cluster, pod) = recorded(&database, 5, false).await;
+    database.execute("DELETE FROM log_streams").await;
+    let run = verify(&cluster, &database, &[]).await;
+    assert_eq!(run.code, 1, "{run:?}");
+    for words in [&format!("{pod}/k6"), "UNRECORDED"] {
+        assert!(run.stdout.contains(words), "{run:?}");
+    }
+    let run = offline(&database).await;
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(
+        run.stdout
+            .contains("1 log streams were made for it, 0 are there"),
+        "{run:?}"
+    );
+}
+
+async fn a_container_that_is_younger_than_the_last_sync_is_not_yet_there(database: Database) {
+    let (cluster, _) = recorded(&database, 5, false).await;
+    cluster.running("cart", 1).await;
+    let (code, containers) = verified(&cluster, &database).await;
+    assert_eq!(code, 0);
+    let mut verdicts: Vec<_> = containers
+        .iter()
+        .map(|c| c["verdict"].as_str().unwrap())
+        .collect();
+    verdicts.sort_unstable();
+    assert_eq!(verdicts, ["equal", "notYet"]);
+}
+
+async fn clock_steps_and_a_rotation_are_no_difference(database: Database) {
+    let (cluster, pod) = recorded(&database, 1, false).await;
+    let log = cluster.log(&pod, "k6");
+    // Each stamped earlier than the one before, then on again.
+    for second in [100, 90, 30, 31, 32] {
+        log.write_line(BASE + second * SECOND, format!("at {second}").as_bytes());
+    }
+    sync(&cluster, &database).await;
+    let (code, _) = verified(&cluster, &database).await;
+    assert_eq!(code, 0);
+    log.rotate();
+    for second in [33, 34, 20, 21] {
+        log.write_line(BASE + second * SECOND, format!("after {second}").as_bytes());
+    }
+    sync(&cluster, &database).await;
+    let run = verify(&cluster, &database, &[]).await;
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(offline(&database).await.code, 0);
+}
+
+async fn what_was_changed_before_the_next_sync_is_found_after_it(database: Database) {
+    for change in [
+        "UPDATE log_streams SET replaced = replaced + 1",
+        "UPDATE log_chunks SET first_ts = first_ts + 1",
+        "UPDATE test_run_steps SET parallelism = 9, message = 'all is well'",
+    ] {
+        let (cluster, pod) = recorded(&database, 5, false).await;
+        database.execute(change).await;
+        write_lines(&cluster.log(&pod, "k6"), 5..9);
+        end(&cluster, &pod).await;
+        sync(&cluster, &database).await;
+        let run = verify(&cluster, &database, &[]).await;
+        assert_eq!(run.code, 1, "{change}: {run:?}");
+        assert!(
+            run.stdout.contains(&format!("{pod}/k6")),
+            "{change}: {run:?}"
+        );
+        assert_eq!(offline(&database).await.code, 1, "{change}");
+        database.drop_tables().await;
+    }
+}
+
+async fn records_older_than_hashes_are_read_and_hashed_from_their_next_chunk_on(
+    database: Database,
+) {
+    let (cluster, pod) = recorded(&database, 5, false).await;
+    // As the migration leaves them.
+    database
+        .execute(
+            "UPDATE log_streams SET next_seq = NULL, hash_from = NULL, hash = 'unsealed', hash_base = 'unsealed',
+             gaps_hash = 'unsealed', seal = 'unsealed', facts_seal = 'unsealed'",
+        )
+        .await;
+    database
+        .execute("UPDATE test_run_steps SET seal = 'unsealed'")
+        .await;
+    let (code, containers) = verified(&cluster, &database).await;
+    assert_eq!((code, &containers[0]["unproven"]), (0, &5.into()));
+    write_lines(&cluster.log(&pod, "k6"), 5..9);
+    end(&cluster, &pod).await;
+    sync(&cluster, &database).await;
+    let (code, containers) = verified(&cluster, &database).await;
+    assert_eq!((code, &containers[0]["unproven"]), (0, &5.into()));
+    assert_eq!(
+        database.number("SELECT hash_from FROM log_streams").await,
+        1
+    );
+    cluster.delete_pod(&pod).await;
+    assert_eq!(offline(&database).await.code, 0);
+    database
+        .execute("UPDATE log_chunks SET body = replace(body, 'line 7', 'line 8') WHERE seq = 1")
+        .await;
+    let run = offline(&database).await;
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stdout.contains("a chunk was changed"), "{run:?}");
 }
