@@ -34,6 +34,7 @@ mod job_api;
 mod lease;
 mod logs;
 mod manifests;
+mod manipulation;
 mod prune;
 mod quiet;
 mod rbac;

@@ -159,6 +159,75 @@ impl Database {
         }
     }
 
+    /// Runs statements in one transaction, or none of them.
+    pub async fn try_all(&self, statements: &[String]) -> Result<(), sqlx::Error> {
+        macro_rules! run {
+            ($pool:expr) => {{
+                let pool = $pool;
+                let outcome = async {
+                    let mut tx = pool.begin().await?;
+                    for sql in statements {
+                        tx.execute(AssertSqlSafe(sql.clone())).await?;
+                    }
+                    tx.commit().await
+                }
+                .await;
+                pool.close().await;
+                outcome
+            }};
+        }
+        match self.kind {
+            Kind::Sqlite { .. } => run!(self.open_sqlite().await),
+            Kind::Postgres { .. } | Kind::Foreign => {
+                run!(PgPool::connect(&self.url).await.unwrap())
+            }
+        }
+    }
+
+    /// The statements that bring the record back as it is now.
+    pub async fn save(&self) -> Vec<String> {
+        const TABLES: [&str; 5] = [
+            "test_runs",
+            "test_run_steps",
+            "log_streams",
+            "log_chunks",
+            "log_gaps",
+        ];
+        let mut statements = Vec::new();
+        for table in TABLES.iter().rev() {
+            statements.push(format!("DELETE FROM {table}"));
+        }
+        for table in TABLES {
+            let rows = match self.kind {
+                Kind::Sqlite { .. } => {
+                    let columns = format!(
+                        "SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('{table}')"
+                    );
+                    let row = self.texts(&columns).await.join(" || ', ' || ");
+                    let rows = format!("SELECT {row} FROM {table}");
+                    let rows = self.texts(&rows).await;
+                    rows.into_iter()
+                        .map(|row| format!("INSERT INTO {table} VALUES ({row})"))
+                        .collect::<Vec<_>>()
+                }
+                Kind::Postgres { .. } | Kind::Foreign => {
+                    let rows = format!(
+                        "SELECT 'INSERT INTO {table} SELECT * FROM json_populate_record(NULL::{table}, '
+                         || quote_literal(row_to_json(t)) || ')' FROM {table} t"
+                    );
+                    self.texts(&rows).await
+                }
+            };
+            statements.extend(rows);
+        }
+        statements
+    }
+
+    /// Brings the record back as it was saved.
+    pub async fn restore(&self, saved: &[String]) {
+        self.try_all(saved).await.unwrap();
+    }
+
     async fn open_sqlite(&self) -> SqlitePool {
         let options: SqliteConnectOptions = self.url.parse().unwrap();
         SqlitePool::connect_with(options).await.unwrap()
