@@ -363,6 +363,13 @@ async fn everything_comes_to_its_end_and_is_as_the_logs_are(database: Database) 
         let from = MOMENTS[first];
         // The held one was let go by nobody we know of if it had gone before: the end of its log is missing, and a gap says so.
         let is_gone = from == "ended";
+        if is_gone {
+            // A step whose cluster nobody knows may be another's for a day. The day is over.
+            let long_ago =
+                "UPDATE database_identity SET migrated_at = '2026-01-01T00:00:00.000000Z'";
+            upgraded.database.execute(long_ago).await;
+            upgraded.sync().await;
+        }
         let statuses = [
             "checkout-1 passed -",
             "checkout-39 lost TestRunVanished",
