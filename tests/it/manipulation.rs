@@ -19,7 +19,7 @@ on_both_databases!(
 const TABLES: [&str; 4] = ["test_run_steps", "log_streams", "log_chunks", "log_gaps"];
 
 /// Columns that carry nothing of what was recorded.
-const WITHOUT_MEANING: [(&str, &str, &str); 8] = [
+const WITHOUT_MEANING: [(&str, &str, &str); 7] = [
     ("test_run_steps", "external_id", "the dashboard's own"),
     ("test_run_steps", "test_run_id", "the dashboard's own"),
     ("test_run_steps", "position", "the dashboard's own"),
@@ -34,7 +34,6 @@ const WITHOUT_MEANING: [(&str, &str, &str); 8] = [
         "synced_at",
         "when a cycle last looked; each cycle writes it anew",
     ),
-    ("test_run_steps", "cluster", "a dashboard may set it"),
     (
         "log_streams",
         "quiet_read_at",
