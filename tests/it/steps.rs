@@ -799,7 +799,7 @@ async fn pods_that_no_job_of_the_test_run_controls_are_left_alone(database: Data
     assert_eq!(database.statuses().await, ["shop passed -"]);
     assert_eq!(
         database.texts("SELECT pod_name FROM log_streams").await,
-        [own.clone()],
+        std::slice::from_ref(&own),
         "nor are their logs of this run"
     );
     assert_eq!(database.log(&own, "k6", 0).await, written(&cluster, &own));
