@@ -112,22 +112,31 @@ macro_rules! in_transaction {
     }};
 }
 
-/// The rows that a query yields, each one text; asked again if the connection breaks. Whatever is prepared is prepared and
-/// run within one transaction where a pooler might part them.
-macro_rules! rows {
-    ($store:expr, $action:literal, $sql:ident $(, $bind:expr)*) => {
+/// The rows that a query yields; asked again if the connection breaks. Whatever is prepared is prepared and run within one
+/// transaction where a pooler might part them.
+macro_rules! fetch_all {
+    ($store:expr, $action:literal, $query:expr) => {
         $store
             .again($action, || async {
                 on!($store, pool => match $store.sql.begin_read {
                     Some(begin) => in_transaction!(pool, begin, tx => {
-                        sqlx::query_scalar::<_, String>($store.sql.$sql)$(.bind($bind))*.fetch_all(&mut *tx).await?
+                        $query.fetch_all(&mut *tx).await?
                     }),
-                    None => {
-                        sqlx::query_scalar::<_, String>($store.sql.$sql)$(.bind($bind))*.fetch_all(pool).await
-                    }
+                    None => $query.fetch_all(pool).await,
                 })
             })
             .await
+    };
+}
+
+/// The same, each row one text.
+macro_rules! rows {
+    ($store:expr, $action:literal, $sql:ident $(, $bind:expr)*) => {
+        fetch_all!(
+            $store,
+            $action,
+            sqlx::query_scalar::<_, String>($store.sql.$sql)$(.bind($bind))*
+        )
     };
 }
 

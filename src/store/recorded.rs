@@ -178,18 +178,14 @@ impl Store {
         seq: i64,
         count: i64,
     ) -> Result<Vec<ChunkRow>, StoreError> {
-        let rows: Vec<(i64, i64, i64, i64, String)> = self
-            .again("read a log", || async {
-                on!(self, pool => {
-                    sqlx::query_as(self.sql.chunk_rows)
-                        .bind(stream_id)
-                        .bind(seq)
-                        .bind(count)
-                        .fetch_all(pool)
-                        .await
-                })
-            })
-            .await?;
+        let rows: Vec<(i64, i64, i64, i64, String)> = fetch_all!(
+            self,
+            "read a log",
+            sqlx::query_as(self.sql.chunk_rows)
+                .bind(stream_id)
+                .bind(seq)
+                .bind(count)
+        )?;
         let chunk = |(seq, first_ts, last_ts, lines, body)| ChunkRow {
             seq,
             chunk: Chunk {
