@@ -260,6 +260,7 @@ impl Cluster {
                 problem: format!("{} is no request: {error}", send.uri),
             })?;
         let attempt = Attempt::begin(self, call);
+        tracing::trace!(method = %send.method, uri = send.uri, "asking the API server");
         let response = self.client.send(request).await;
         attempt.end(response.as_ref().ok().map(Response::status));
         let response = response.map_err(|error| self.no_answer(call, &error))?;
