@@ -63,6 +63,8 @@ impl Write for Line {
 fn push(text: &mut String, char: char) {
     match char {
         '\n' | '\r' | '\t' | '\u{85}' | '\u{2028}' | '\u{2029}' => text.push(' '),
+        // As everywhere on record.
+        '\0' => text.push(char::REPLACEMENT_CHARACTER),
         char if is_harmful(char) => text.extend(char.escape_unicode()),
         char => text.push(char),
     }
@@ -93,7 +95,7 @@ mod tests {
                 "one  two three four ",
             ),
             ("\u{1b}[2J", "\\u{1b}[2J"),
-            ("\u{9b}2J\u{7f}\0\u{8}", "\\u{9b}2J\\u{7f}\\u{0}\\u{8}"),
+            ("\u{9b}2J\u{7f}\0\u{8}", "\\u{9b}2J\\u{7f}\u{fffd}\\u{8}"),
             (
                 "a\u{202e}b\u{2066}c\u{200f}d",
                 "a\\u{202e}b\\u{2066}c\\u{200f}d",
