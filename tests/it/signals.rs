@@ -121,7 +121,7 @@ async fn while_the_api_server_does_not_answer() {
     for signal in SIGNALS {
         for (args, request) in [
             (&["sync-once", "--force"][..], "list testruns"),
-            (&["verify"], "list pods"),
+            (&["verify"], "list testruns"),
             (&["release"], "list testruns"),
             (&["job", "status"], "get configmaps"),
         ] {
