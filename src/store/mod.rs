@@ -26,8 +26,8 @@ use self::connect::Db;
 pub use self::error::StoreError;
 use self::file::OpenFile;
 use self::model::{
-    Appended, BadStep, ChunksBefore, CycleRecord, Gap, GapRow, HeldStep, NewStep, RunRecord, Step,
-    StepSummary, StepUpdate, Stream, StreamAppend, StreamFacts, StreamPosition,
+    Appended, BadStep, ChunksBefore, CycleRecord, Gap, GapRow, HeldStep, NewStep, RunRecord,
+    Status, Step, StepSummary, StepUpdate, Stream, StreamAppend, StreamFacts, StreamPosition,
 };
 use self::proof::{Digest, SealedStep};
 use self::sql::{InsertChunks, Placed, Sql};
@@ -278,16 +278,17 @@ impl Store {
         }
         let now = time::to_sql(Timestamp::now());
         let uids: Vec<&str> = new.iter().map(|step| step.k6_uid.as_str()).collect();
-        transaction!(self, "adopt TestRuns", tx => {
+        let (steps, reopened) = transaction!(self, "adopt TestRuns", tx => {
             sqlx::query(self.sql.lock_adoption).execute(&mut *tx).await?;
             let taken = claims(
                 sqlx::query_scalar(self.sql.claimed).bind(json(&uids)).fetch_all(&mut *tx).await?,
             )?;
             let mut steps = Vec::with_capacity(new.len());
+            let mut reopened = Vec::new();
             for step in new.iter().filter(|step| !taken.contains_key(&step.k6_uid)) {
-                let known: Option<i64> = match step.grouped {
+                let known: Option<(i64, String)> = match step.grouped {
                     true => {
-                        sqlx::query_scalar(self.sql.find_run)
+                        sqlx::query_as(self.sql.find_run)
                             .bind(&step.run_name)
                             .bind(&step.namespace)
                             .bind(&step.cluster)
@@ -297,7 +298,12 @@ impl Store {
                     false => None,
                 };
                 let run_id: i64 = match known {
-                    Some(id) => id,
+                    Some((id, status)) => {
+                        if Status::parse(&status).is_some_and(Status::is_final) {
+                            reopened.push((id, status, step));
+                        }
+                        id
+                    }
                     None => {
                         sqlx::query_scalar(self.sql.insert_run)
                             .bind(&step.run_name)
@@ -319,8 +325,19 @@ impl Store {
             if !seals.is_empty() {
                 sqlx::query(self.sql.seal_steps).bind(json(&seals)).execute(&mut *tx).await?;
             }
-            steps
-        })
+            (steps, reopened)
+        })?;
+        for (run, status, step) in reopened {
+            tracing::info!(
+                run,
+                was = status,
+                k6_test_name = step.k6_test_name,
+                namespace = step.namespace,
+                "the run {} had ended and is running again: a TestRun with its label appeared",
+                step.run_name
+            );
+        }
+        Ok(steps)
     }
 
     /// The log streams of these steps, in the order of their ids.

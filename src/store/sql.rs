@@ -49,7 +49,7 @@ pub(super) struct Sql {
     pub(super) active_steps: &'static str,
     /// (uids as JSON) → `{"k6_uid", "id"}`
     pub(super) claimed: &'static str,
-    /// (name, namespace, cluster id or null) → id of the newest run of that name without steps of other clusters
+    /// (name, namespace, cluster id or null) → id and status of the newest run of that name without steps of other clusters
     pub(super) find_run: &'static str,
     /// (name, namespace, created_at, updated_at) → id
     pub(super) insert_run: &'static str,
@@ -145,7 +145,7 @@ pub(super) const DATABASE_ID: &str = "SELECT id FROM database_identity";
 pub(super) const COUNT_ERRORS: &str = "
     SELECT CAST(count(*) AS TEXT) FROM sync_errors WHERE step_id = $1 AND substr(error, 1, length($2)) = $2";
 pub(super) const FIND_RUN: &str = "
-    SELECT id FROM test_runs
+    SELECT id, status FROM test_runs
     WHERE name = $1 AND namespace = $2
       AND (CAST($3 AS TEXT) IS NULL OR NOT EXISTS (
           SELECT 1 FROM test_run_steps

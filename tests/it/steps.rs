@@ -394,7 +394,9 @@ async fn labels_group_test_runs_as_steps_of_one_run(database: Database) {
         .labelled_test_run("shop-buy", 1, "started", labels("nightly", "buy"))
         .await;
     let buying = cluster.pod("shop-buy", "1", State::Running).await;
-    sync(&cluster, &database).await;
+    let run = Program::sync_once(&cluster, &database, &[]).run().await;
+    let told = "the run nightly had ended and is running again";
+    assert!(run.code == 0 && run.stderr.contains(told), "{run:?}");
     assert_eq!(
         places(&database).await,
         [
