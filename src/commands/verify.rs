@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use crate::cli::{OutputFormat, Verify};
 use crate::cluster::{Cluster, Namespaces};
 use crate::config::Config;
+use crate::cycle::{RunError, identity};
 use crate::store::Store;
 use crate::verify::{self, Live, Progress, Scope, Verdict, Verification, VerifyError};
 
@@ -67,6 +68,16 @@ async fn verify(
     store: &Store,
 ) -> Result<Verification, VerifyError> {
     store.check_schema().await?;
+    if let Some(cluster) = cluster {
+        let settings = super::settings(config, cluster, "verify", true);
+        identity::identify(cluster, store, &settings)
+            .await
+            .map_err(|error| match error {
+                RunError::Cluster(error) => VerifyError::Cluster(error),
+                RunError::Store(error) => VerifyError::Store(error),
+                other => VerifyError::OtherCluster(other.to_string()),
+            })?;
+    }
     let live = cluster.map(|cluster| Live {
         cluster,
         scope: scope(config, cluster),

@@ -35,6 +35,9 @@ pub enum VerifyError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database is another cluster's.
+    #[error("nothing was verified: {0}")]
+    OtherCluster(String),
     /// There is no such run.
     #[error("no test run has the id, the external_id or the name `{0}`")]
     NoSuchRun(String),

@@ -1,5 +1,6 @@
 //! `k6sync verify`: logs against their record.
 
+use k6sync_standin::Options;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
@@ -18,6 +19,7 @@ on_both_databases!(
     a_run_is_found_by_id_external_id_and_name,
     nothing_is_written,
     nothing_compared_is_an_error,
+    a_record_of_another_cluster_is_told_apart,
     a_container_that_is_not_on_record_is_told,
     a_container_that_is_younger_than_the_last_sync_is_not_yet_there,
     clock_steps_and_a_rotation_are_no_difference,
@@ -290,6 +292,25 @@ async fn nothing_compared_is_an_error(database: Database) {
     let run = verify(&cluster, &database, &[]).await;
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains("nothing was verified"), "{run:?}");
+}
+
+async fn a_record_of_another_cluster_is_told_apart(database: Database) {
+    // A real API server is one cluster.
+    let [first, second] = [
+        Cluster::standin(Options::default()).await,
+        Cluster::standin(Options::default()).await,
+    ];
+    first.running("shop", 1).await;
+    sync(&first, &database).await;
+    let run = verify(&second, &database, &[]).await;
+    assert_eq!(run.code, 1, "{run:?}");
+    for words in [
+        "nothing was verified",
+        "knows only other clusters",
+        first.namespace(),
+    ] {
+        assert!(run.stderr.contains(words), "{words}: {run:?}");
+    }
 }
 
 async fn a_container_that_is_not_on_record_is_told(database: Database) {
