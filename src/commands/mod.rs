@@ -94,6 +94,17 @@ async fn open_store(config: &Config, no_migrate: bool, dry_run: bool) -> Result<
     }
 }
 
+/// Of what is only to be read or thinned out, a missing file is no empty database.
+fn must_exist(config: &Config) -> anyhow::Result<()> {
+    let file = config.database_url.sqlite_file();
+    anyhow::ensure!(
+        file.is_none_or(|file| file.exists()),
+        "there is no database {}; check --database-url, DATABASE_URL or databaseUrl",
+        config.database_url
+    );
+    Ok(())
+}
+
 /// The control ConfigMap, where the configuration says it is.
 fn control_map(config: &Config, cluster: &Cluster) -> ControlMap {
     let namespace = config

@@ -1,6 +1,6 @@
 //! `k6sync prune`: deletes old logs and cycles, a little at a time, so that syncs never wait long for it.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use jiff::Timestamp;
 
 use crate::cli::Prune;
@@ -11,16 +11,7 @@ pub(super) async fn run(args: &Prune) -> anyhow::Result<()> {
     let before = Timestamp::now()
         .checked_sub(args.older_than)
         .context("--older-than reaches back too far")?;
-    if config
-        .database_url
-        .sqlite_file()
-        .is_some_and(|file| !file.exists())
-    {
-        bail!(
-            "there is no database {}; check --database-url, DATABASE_URL or databaseUrl",
-            config.database_url
-        );
-    }
+    super::must_exist(&config)?;
     let store = Store::open(&config.database_url, args.dry_run).await?;
     let pruned = prune(&store, before, args).await;
     store.close().await;

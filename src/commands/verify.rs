@@ -18,16 +18,7 @@ pub(super) async fn run(args: &Verify) -> anyhow::Result<()> {
         true => None,
         false => Some(Cluster::connect(config.context.as_deref(), config.request_timeout).await?),
     };
-    if config
-        .database_url
-        .sqlite_file()
-        .is_some_and(|file| !file.exists())
-    {
-        bail!(
-            "there is no database {}; check --database-url, DATABASE_URL or databaseUrl",
-            config.database_url
-        );
-    }
+    super::must_exist(&config)?;
     // Opened as for a dry run: nothing is written.
     let store = Store::open(&config.database_url, true).await?;
     let verified = verify(args, &config, cluster.as_ref(), &store).await;
