@@ -20,6 +20,7 @@ on_both_databases!(
     the_migration_changes_no_row,
     without_the_migration_nothing_is_written,
     logs_are_read_on_from_where_they_were,
+    what_goes_on_gets_hashes_and_its_cluster,
     what_had_ended_is_neither_changed_nor_read,
     a_step_that_a_dashboard_asked_for_gets_its_test_run,
     a_held_test_run_is_let_go_when_it_is_recorded,
@@ -271,6 +272,39 @@ async fn logs_are_read_on_from_where_they_were(database: Database) {
     let mut changed = upgraded.changed_rows().await;
     changed.retain(|row| of_logs.iter().any(|table| row.starts_with(table)));
     assert!(changed.is_empty(), "{changed:#?}");
+}
+
+async fn what_goes_on_gets_hashes_and_its_cluster(database: Database) {
+    let upgraded = Upgraded::of(database).await;
+    for moment in ["recorded", "grown"] {
+        upgraded.moment(moment);
+        upgraded.sync().await;
+    }
+    let database = &upgraded.database;
+    let owned =
+        "SELECT k6_test_name FROM test_run_steps WHERE cluster IS NOT NULL ORDER BY k6_test_name";
+    let goes_on = ["checkout-42", "checkout-43", "checkout-44"];
+    assert_eq!(database.texts(owned).await, goes_on);
+    assert_eq!(database.number("SELECT count(*) FROM clusters").await, 1);
+    // Of a log that had begun, hashing begins with the first chunk that came later.
+    let resumed = "SELECT CAST(hash_from AS TEXT) FROM log_streams s WHERE pod_name = 'checkout-42-2-20428' AND hash <> 'unsealed'";
+    let from = database.texts(resumed).await;
+    assert!(from[0].parse::<i64>().unwrap() > 0, "{from:?}");
+
+    let offline = Program::new(&["verify", "--offline", "--database-url", database.url()]);
+    let run = offline.run().await;
+    assert_eq!(run.code, 0, "{run:?}");
+    // And a chunk that came later is found to be changed.
+    database
+        .execute(
+            "UPDATE log_chunks SET body = 'changed' WHERE stream_id = (SELECT id FROM log_streams WHERE pod_name = 'checkout-42-2-20428')
+             AND seq = (SELECT hash_from FROM log_streams WHERE pod_name = 'checkout-42-2-20428')",
+        )
+        .await;
+    let offline = Program::new(&["verify", "--offline", "--database-url", database.url()]);
+    let run = offline.run().await;
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stdout.contains("checkout-42-2-20428/k6"), "{run:?}");
 }
 
 async fn what_had_ended_is_neither_changed_nor_read(database: Database) {
