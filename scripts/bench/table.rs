@@ -106,9 +106,9 @@ pub(crate) fn promises(rows: &[Row]) {
             "under 10",
         );
         say(
-            "all finished: requests (ConfigMap, one page of TestRuns)",
+            "all finished: requests (ConfigMap, namespace, page of TestRuns)",
             find(finished, "ours").map(|row| row.requests as f64),
-            "2",
+            "3",
         );
         say(
             "steady, 10,000 pods, 5 ms: s",

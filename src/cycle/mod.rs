@@ -212,13 +212,17 @@ async fn reconcile(
 ) -> Result<Report, RunError> {
     let deadline = begun.instant + settings.deadline;
     let cluster = &cluster.until(deadline);
-    let (settings, identity) = &identified(cluster, store, settings).await?;
     // TestRuns before steps: a dashboard that inserts its step before it creates the TestRun is never overtaken.
     let mut reach = Reach::of(&settings.namespaces);
-    let mut test_runs = Listed::default();
-    if settings.discovery != Discovery::Off {
-        test_runs = reach.test_runs(cluster).await?;
-    }
+    let listed = async {
+        match settings.discovery {
+            Discovery::Off => Ok(Listed::default()),
+            Discovery::All | Discovery::Labelled => reach.test_runs(cluster).await,
+        }
+    };
+    let (identified, listed) = tokio::join!(identified(cluster, store, settings), listed);
+    let (settings, identity) = &identified?;
+    let mut test_runs = listed?;
     let (mut steps, mut bad_steps) = store.active_steps(&settings.scope()).await?;
     if settings.discovery == Discovery::Off && !steps.is_empty() {
         test_runs = reach.test_runs(cluster).await?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use jiff::SignedDuration;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::access::{Access, User};
@@ -149,8 +149,12 @@ impl Cluster {
         lock(&self.0.recording).clone()
     }
 
-    /// Fills the cluster with TestRuns, their pods and logs, as k6-operator would leave them.
+    /// Fills the cluster with TestRuns, their pods and logs, as k6-operator would leave them, in a namespace that is made if
+    /// it is not there.
     pub fn generate(&self, spec: &generate::Spec) {
+        self.put(json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": spec.namespace},
+        }));
         self.change(|state| generate::fill(state, spec));
     }
 
