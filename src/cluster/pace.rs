@@ -35,7 +35,7 @@ const UNUSUAL: f64 = 4.0;
 pub const UNANSWERED: usize = 128;
 /// Of the logs of which more than so many bytes have been read, only so many are read on at a time: each may need a full
 /// chunk and the buffers of its connection.
-const SIZES: [(usize, usize); 2] = [(32 * 1024, 64), (128 * 1024, 16)];
+const SIZES: [(usize, usize); 2] = [(32 * 1024, 32), (128 * 1024, 16)];
 /// And of those that have come so far in one line, which may have 2 MiB and is copied on its way.
 const LONG_LINES: (usize, usize) = (256 * 1024, 1);
 

@@ -121,7 +121,10 @@ pub(super) async fn capture(
     deadline: Instant,
     now: Timestamp,
 ) -> Captured {
-    let work = bring_up_to_date(cluster, store, recorder, task, deadline, now);
+    // Boxed, since hundreds are under way and each would be held twice: here, and in what keeps its panic apart.
+    let work = Box::pin(bring_up_to_date(
+        cluster, store, recorder, task, deadline, now,
+    ));
     isolated_future(work).await.unwrap_or_else(|bug| {
         let facts = &task.stream.facts;
         Captured {
@@ -270,7 +273,8 @@ impl Capture<'_> {
         }
         match self.read_to_end(previous, until).await {
             Err(Stop::Failed(error))
-                if self.is_given_up(&error) && self.was_refused_before(&error).await? =>
+                if self.is_given_up(&error)
+                    && Box::pin(self.was_refused_before(&error)).await? =>
             {
                 tracing::warn!(%error, "the log is given up");
                 self.close(Some(GapCause::Unavailable)).await
@@ -319,7 +323,7 @@ impl Capture<'_> {
                     true => {
                         // Another log is opened, and who holds room waits for no place.
                         drop(found.room.take());
-                        self.hidden(previous).await?
+                        Box::pin(self.hidden(previous)).await?
                     }
                     false => Vec::new(),
                 };

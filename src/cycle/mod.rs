@@ -16,6 +16,7 @@ pub mod plan;
 mod reach;
 mod recorder;
 pub mod report;
+mod streams;
 mod timestamp;
 pub mod verdict;
 
@@ -35,15 +36,14 @@ use self::plan::{Sight, StepPlan, Todo, plan};
 use self::reach::Reach;
 use self::recorder::recorder;
 pub use self::report::{Details, Failure, Outcome, Report};
+use self::streams::Streams;
 use self::verdict::Clue;
 use crate::cluster::{
     Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun, UNANSWERED,
 };
 use crate::harmless;
 use crate::isolate::isolated;
-use crate::store::model::{
-    BadStep, CycleError, CycleRecord, Step, StepUpdate, Stream, StreamKey, StreamPosition,
-};
+use crate::store::model::{BadStep, CycleError, CycleRecord, Step, StepUpdate, Stream};
 use crate::store::{StepScope, Store, StoreError};
 
 /// The end of a log that is searched for the last error, in chunks.
@@ -280,6 +280,8 @@ async fn reconcile(
         ..sight(&test_runs, &pods, &claimed, &streams, settings, now)
     };
     let mut plans = plan(steps, &sight);
+    // What they showed is in the plans; thousands of them would only take room while logs are read.
+    drop(pods);
 
     let by_uid: HashMap<&str, &TestRun> = test_runs
         .items
@@ -570,7 +572,7 @@ async fn note_streams(
     plans: &[StepPlan],
     step_ids: &[i64],
     known: Vec<Stream>,
-) -> Result<HashMap<StreamKey, Stream>, StoreError> {
+) -> Result<Streams, StoreError> {
     let news: Vec<_> = plans
         .iter()
         .flat_map(|plan| &plan.streams)
@@ -582,18 +584,7 @@ async fn note_streams(
         true => known,
         false => store.streams(step_ids).await?,
     };
-    // In a dry run the new ones are only imagined.
-    let imagined = news.iter().zip(1..).map(|(facts, number)| Stream {
-        id: -number,
-        facts: (*facts).clone(),
-        position: StreamPosition::default(),
-        complete: false,
-        quiet_read_at: None,
-    });
-    Ok(imagined
-        .chain(known)
-        .map(|stream| (stream.facts.key.clone(), stream))
-        .collect())
+    Ok(Streams::new(known, &news))
 }
 
 /// Brings all logs up to date, as many at a time as the settings say; (step id, what came of it).
@@ -602,7 +593,7 @@ async fn capture_logs(
     store: &Store,
     settings: &Settings,
     plans: &[StepPlan],
-    streams: &HashMap<StreamKey, Stream>,
+    streams: &Streams,
     deadline: Instant,
     now: Timestamp,
 ) -> Vec<(i64, Captured)> {
@@ -642,11 +633,7 @@ async fn capture_logs(
 }
 
 /// Explains better what went wrong with a step, if a log says more than could be seen.
-async fn explain(
-    store: &Store,
-    plan: &mut StepPlan,
-    streams: &HashMap<StreamKey, Stream>,
-) -> Result<(), StoreError> {
+async fn explain(store: &Store, plan: &mut StepPlan, streams: &Streams) -> Result<(), StoreError> {
     let Some(clue) = &plan.clue else {
         return Ok(());
     };

@@ -782,12 +782,14 @@ fn json(value: &impl Serialize) -> String {
 }
 
 fn rows_of<T: DeserializeOwned>(rows: Vec<String>) -> Result<Vec<T>, sqlx::Error> {
-    rows.iter()
-        .map(|row| {
-            serde_json::from_str(row)
-                .map_err(|error| sqlx::Error::Decode(format!("{error} in the row {row}").into()))
-        })
-        .collect()
+    let mut read = Vec::with_capacity(rows.len());
+    // Each text is given back when it was read: there may be ten thousand.
+    for row in rows {
+        let row = serde_json::from_str(&row)
+            .map_err(|error| sqlx::Error::Decode(format!("{error} in the row {row}").into()))?;
+        read.push(row);
+    }
+    Ok(read)
 }
 
 fn claims(rows: Vec<String>) -> Result<HashMap<String, i64>, sqlx::Error> {
