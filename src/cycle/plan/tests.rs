@@ -194,6 +194,10 @@ impl World {
     }
 
     fn plan(&self, steps: &[Step]) -> Vec<StepPlan> {
+        self.plan_at(now(), steps)
+    }
+
+    fn plan_at(&self, now: Timestamp, steps: &[Step]) -> Vec<StepPlan> {
         let pinned = steps
             .iter()
             .filter_map(|step| Some((step.record.k6_uid.clone()?, step.id)));
@@ -205,9 +209,11 @@ impl World {
             bad_pods: &self.bad_pods,
             claimed: &claimed,
             streams: &self.streams,
-            now: now(),
+            now,
             cluster: self.cluster,
-            unclaimed_until: now() + SignedDuration::from_mins(1),
+            unclaimed_until: now
+                .checked_add(SignedDuration::from_mins(1))
+                .unwrap_or(Timestamp::MAX),
             missing_after: SignedDuration::from_mins(10),
             may_rest: self.may_rest,
         };
@@ -1508,8 +1514,82 @@ fn any_world() -> impl Strategy<Value = (Vec<Step>, World)> {
         )
 }
 
+/// What a broken clock, or somebody who means harm, can put into an object.
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    select(vec![
+        Timestamp::MIN,
+        Timestamp::UNIX_EPOCH,
+        ago(3),
+        now(),
+        "9999-12-30T00:00:00Z".parse().unwrap(),
+        Timestamp::MAX,
+    ])
+}
+
+/// Puts each time of the steps and the world to one of these, in turn.
+fn with_times(
+    (mut steps, mut world): (Vec<Step>, World),
+    times: &[Timestamp],
+) -> (Vec<Step>, World) {
+    let mut times = times.iter().copied().cycle();
+    let mut set = |time: &mut Timestamp| *time = times.next().unwrap_or(*time);
+    for step in &mut steps {
+        set(&mut step.created_at);
+        step.record.started_at.iter_mut().for_each(&mut set);
+        step.record.finished_at.iter_mut().for_each(&mut set);
+    }
+    for run in &mut world.test_runs {
+        set(&mut run.created_at);
+        let mut deleted_at = run.created_at;
+        set(&mut deleted_at);
+        run.deletion_timestamp = (deleted_at < now()).then_some(deleted_at);
+    }
+    for pod in &mut world.pods {
+        set(&mut pod.created_at);
+        for container in &mut pod.containers {
+            let ends = match &mut container.state {
+                ContainerState::Waiting { .. } => None,
+                ContainerState::Running { started_at } => {
+                    started_at.iter_mut().for_each(&mut set);
+                    None
+                }
+                ContainerState::Terminated(end) => Some(end),
+            };
+            for end in ends.into_iter().chain(&mut container.last) {
+                end.started_at.iter_mut().for_each(&mut set);
+                end.finished_at.iter_mut().for_each(&mut set);
+            }
+        }
+    }
+    for stream in &mut world.streams {
+        stream.facts.started_at.iter_mut().for_each(&mut set);
+        stream.facts.finished_at.iter_mut().for_each(&mut set);
+        stream.quiet_read_at.iter_mut().for_each(&mut set);
+        let mut latest = Timestamp::UNIX_EPOCH;
+        set(&mut latest);
+        stream.position.cursor_ts = i64::try_from(latest.as_nanosecond()).ok();
+    }
+    (steps, world)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// No time that Kubernetes or the database can hold stops a sync, or takes a final status away.
+    #[test]
+    fn absurd_times_are_planned_with_like_others(
+        world in any_world(),
+        times in prop::collection::vec(any_time(), 1..12),
+        now in any_time(),
+    ) {
+        let (steps, world) = with_times(world, &times);
+        let plans = world.plan_at(now, &steps);
+        prop_assert_eq!(plans.len(), steps.len());
+        for plan in plans {
+            let (before, after) = (&plan.step.record, &plan.record);
+            prop_assert!(!before.status.is_final() || after.status == before.status);
+        }
+    }
 
     /// A second sync of the same sight finds nothing to write but logs that go on.
     #[test]

@@ -363,6 +363,24 @@ proptest! {
     }
 
     #[test]
+    fn no_time_and_no_number_stops_a_verdict(
+        since in proptest::sample::select(vec![Timestamp::MIN, Timestamp::UNIX_EPOCH, now(), Timestamp::MAX]),
+        now in proptest::sample::select(vec![Timestamp::MIN, Timestamp::UNIX_EPOCH, now(), Timestamp::MAX]),
+        exit_code in proptest::sample::select(vec![i64::MIN, -1, 0, 99, 256, i64::MAX]),
+        parallelism in proptest::option::of(proptest::sample::select(vec![i64::MIN, -1, 0, 1, i64::MAX])),
+        stage in proptest::sample::select(vec!["", "created", "started", "stopped", "finished", "error", "?"]),
+    ) {
+        let waiting = ObservedState::Waiting {
+            reason: Some("ContainerCreating".to_owned()),
+            message: None,
+            since,
+        };
+        let mut evidence = evidence(stage, vec![ended(exit_code), waiting]);
+        evidence.parallelism = parallelism;
+        prop_assert_ne!(verdict(&evidence, now).status, Status::Passed);
+    }
+
+    #[test]
     fn a_run_is_passed_only_if_all_steps_are(
         steps in proptest::collection::vec(proptest::sample::select(Status::ALL), 1..6)
     ) {
