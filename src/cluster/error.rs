@@ -46,7 +46,7 @@ pub enum ClusterError {
         /// The server's words.
         message: String,
     },
-    /// The resource itself is unknown to the API server (FACT 15).
+    /// The resource itself is unknown to the API server (docs/facts.md, "A missing CRD answers in plain text").
     #[error(
         "cannot {call}: the API server {url} does not know this resource; is k6-operator installed? (its CRD testruns.k6.io is missing: kubectl get crd testruns.k6.io)"
     )]
@@ -75,7 +75,7 @@ pub enum ClusterError {
         message: String,
         /// `Retry-After`.
         retry_after: Option<Duration>,
-        /// `metadata.continue` of a 410: where to go on (FACT 12).
+        /// `metadata.continue` of a 410: where to go on (docs/facts.md, "An expired list goes on with a new token").
         next_page: Option<String>,
     },
     /// No answer in time.

@@ -1,4 +1,5 @@
-//! Our finalizers on TestRuns (FACT 18): while one is there, neither the TestRun nor its pods go away.
+//! Our finalizers on TestRuns (docs/facts.md, "A finalizer keeps pods and logs"): while one is there, neither the
+//! TestRun nor its pods go away.
 //!
 //! One finalizer is put on or taken off; others are never touched, and neither is anything else of the object. Each
 //! database has a finalizer of its own, so that k6syncs with different databases leave each other's holds alone.

@@ -264,7 +264,8 @@ impl Cluster {
                     tracing::debug!(%call, limit, "the page is too long: fewer objects are asked for");
                     continue;
                 }
-                // The list took so long that its snapshot is gone; the rest comes from a newer one (FACT 12).
+                // The list took so long that its snapshot is gone; the rest comes from a newer one (docs/facts.md,
+                // "An expired list goes on with a new token").
                 Err(ClusterError::Rejected {
                     code: 410,
                     next_page: Some(token),

@@ -1,4 +1,4 @@
-//! Container logs (FACTS 1–10), as a stream of bytes: no log is ever held in memory.
+//! Container logs (docs/facts.md, "Container logs"), as a stream of bytes: no log is ever held in memory.
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -23,9 +23,10 @@ pub struct LogOptions<'a> {
     pub pod: &'a str,
     /// The container's name.
     pub container: &'a str,
-    /// The life before the present one (FACT 9).
+    /// The life before the present one (docs/facts.md, "Only the life before is kept").
     pub previous: bool,
-    /// Only lines from this whole second on, seconds since 1970 (FACT 2); `None`: all that there is.
+    /// Only lines from this whole second on, seconds since 1970 (docs/facts.md, "sinceTime is cut to whole seconds");
+    /// `None`: all that there is.
     pub since_second: Option<i64>,
 }
 
@@ -45,7 +46,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::NotFound`]: the pod is gone. [`ClusterError::Rejected`] with code 400: the container has not
-    /// started, or has no such life (FACT 10).
+    /// started, or has no such life (docs/facts.md, "Log errors are plain Status objects").
     pub async fn log(&self, options: &LogOptions<'_>) -> Result<LogStream, ClusterError> {
         let LogOptions {
             namespace,

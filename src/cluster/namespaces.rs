@@ -1,4 +1,5 @@
-//! Namespaces: their uids tell one cluster from another, and one life of a namespace from the next (FACT 33).
+//! Namespaces: their uids tell one cluster from another, and one life of a namespace from the next (docs/facts.md,
+//! "A Role can allow reading its own namespace").
 
 use serde::Deserialize;
 use url::form_urlencoded::byte_serialize;

@@ -1,4 +1,5 @@
-//! The pods of TestRuns (FACTS 17 and 19): only the fields that are used.
+//! The pods of TestRuns (docs/facts.md, "Names and labels of pods", "A stuck pod leaves the stage as it is"): only the
+//! fields that are used.
 //!
 //! Anybody who may make pods can give one the label `k6_cr`. A pod is a TestRun's only if its controller is a Job of that
 //! TestRun, by the Job's name; others are left out here, so that nothing above ever sees them.
@@ -41,7 +42,7 @@ pub struct Pod {
     pub containers: Vec<Container>,
 }
 
-/// The Jobs of a TestRun (FACT 17).
+/// The Jobs of a TestRun (docs/facts.md, "Names and labels of pods").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     /// `<run>-initializer`
@@ -91,7 +92,8 @@ pub struct Container {
     pub kind: ContainerKind,
     /// How often it has been restarted.
     pub restart_count: i64,
-    /// The kubelet may restart it at any moment. (Those of k6-operator's own are never restarted, FACT 17.)
+    /// The kubelet may restart it at any moment. (Those of k6-operator's own are never restarted, docs/facts.md,
+    /// "Names and labels of pods".)
     pub restartable: bool,
     /// Its state now.
     pub state: ContainerState,

@@ -306,7 +306,8 @@ impl Cluster {
         match code {
             StatusCode::UNAUTHORIZED => ClusterError::Unauthorized { call, url, message },
             StatusCode::FORBIDDEN => ClusterError::Forbidden { call, message },
-            // FACT 15: plain text says that the resource is unknown, a Status that the object is.
+            // docs/facts.md, "A missing CRD answers in plain text": plain text says that the resource is unknown, a
+            // Status that the object is.
             StatusCode::NOT_FOUND if !is_status => ClusterError::NotInstalled { call, url },
             StatusCode::NOT_FOUND => ClusterError::NotFound { call, message },
             _ => ClusterError::Rejected {

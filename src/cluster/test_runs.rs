@@ -1,4 +1,4 @@
-//! TestRuns, k6-operator's resource (FACT 16): only the fields that are used.
+//! TestRuns, k6-operator's resource (docs/facts.md, "finished does not mean passed"): only the fields that are used.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub struct TestRun {
     pub namespace: String,
     /// `metadata.name`
     pub name: String,
-    /// `metadata.uid`: tells a TestRun from the next of the same name (FACT 21).
+    /// `metadata.uid`: tells a TestRun from the next of the same name (docs/facts.md, "Names recur, uids do not").
     pub uid: String,
     /// `metadata.creationTimestamp`
     pub created_at: Timestamp,
@@ -39,11 +39,12 @@ pub struct TestRun {
     pub labels: BTreeMap<String, String>,
     /// `spec.parallelism`: how many runners.
     pub parallelism: Option<i64>,
-    /// `spec.cleanup` is `post`: k6-operator deletes it when it has ended (FACT 18).
+    /// `spec.cleanup` is `post`: k6-operator deletes it when it has ended (docs/facts.md,
+    /// "cleanup: post deletes at once").
     pub cleans_up: bool,
     /// `status.stage`
     pub stage: Stage,
-    /// Condition `CloudTestRunAborted` (FACT 20).
+    /// Condition `CloudTestRunAborted` (docs/facts.md, "Cloud runs have a condition").
     pub cloud_aborted: bool,
     /// `metadata.resourceVersion`
     pub resource_version: String,
@@ -63,7 +64,7 @@ impl TestRun {
     }
 }
 
-/// How far k6-operator is with a TestRun (FACT 16).
+/// How far k6-operator is with a TestRun (docs/facts.md, "finished does not mean passed").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Not looked at yet: the stage is empty.

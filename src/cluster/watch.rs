@@ -100,7 +100,8 @@ impl TestRunWatch {
     }
 
     async fn begin(&mut self) -> Result<Open, ClusterError> {
-        // "0" is whatever the API server's cache holds: cheap, and what changes from there on follows (FACT 13).
+        // "0" is whatever the API server's cache holds: cheap, and what changes from there on follows (docs/facts.md,
+        // "resourceVersion=0 reads the cache").
         let version = self.version.as_deref().unwrap_or("0");
         let query = [
             ("watch", "true"),
@@ -135,7 +136,7 @@ impl TestRunWatch {
         let event: Event<'_> =
             serde_json::from_slice(line).map_err(|error| malformed(error.to_string()))?;
         if event.kind == "ERROR" {
-            // The version is too old, most likely (FACT 14).
+            // The version is too old, most likely (docs/facts.md, "A watch from too far back gets an ERROR event").
             let problem = format!("the watch ended with {}", event.object.get());
             let error = malformed(problem.chars().take(500).collect());
             (self.version, self.open) = (None, None);

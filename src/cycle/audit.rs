@@ -59,7 +59,7 @@ where
         log.fill(&mut comparison).await?;
     }
     if log.first_ts.is_none() {
-        // Just after a rotation a log can look empty (FACT 4).
+        // Just after a rotation a log can look empty (docs/facts.md, "Only the current log file is served").
         comparison.begins_later();
     }
     record

@@ -20,16 +20,17 @@ use crate::isolate::{Bug, isolated_future};
 use crate::store::model::{Append, Appended, Chunk, Gap, GapCause, Step, Stream, StreamPosition};
 use crate::store::{Store, StoreError, sql_text};
 
-/// Just after a rotation an ended container's log can look empty (FACT 4): an empty log is believed only when its
-/// container has been over for so long.
+/// Just after a rotation an ended container's log can look empty (docs/facts.md,
+/// "Only the current log file is served"): an empty log is believed only when its container has been over for so long.
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// A log that its node did not give for so long after the container's end is given up.
 const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// No node's clock is so far ahead of the API server's.
 const FAR_AHEAD: SignedDuration = SignedDuration::from_hours(24 * 366);
 /// When its container has ended, a log of at most so many stored lines is read from its beginning once more: an answer by
-/// time shows no line that a clock stamped too early. Kubelets keep 10 MiB of a log (FACT 4); where they were told to keep
-/// far more, one cycle might never be long enough to read it all again.
+/// time shows no line that a clock stamped too early. Kubelets keep 10 MiB of a log (docs/facts.md,
+/// "Only the current log file is served"); where they were told to keep far more, one cycle might never be long enough
+/// to read it all again.
 const REREAD_LINES: i64 = 2_000_000;
 /// A log is asked for so often before the rest is left to the next cycle.
 const MOST_READS: usize = 6;

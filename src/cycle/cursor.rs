@@ -16,7 +16,7 @@ pub const LINE_BYTES: usize = 2 * 1024 * 1024;
 /// No time in front of a line is longer, with its space.
 const TIME_BYTES: usize = 64;
 
-/// The runtime stores a longer line in parts of this many bytes (FACT 5).
+/// The runtime stores a longer line in parts of this many bytes (docs/facts.md, "Long lines come in parts").
 const RUNTIME_PART_BYTES: usize = 16 * 1024;
 
 /// A kubelet's own words are shorter than this; a longer beginning of a line without a time is the middle of a long one.
@@ -30,8 +30,9 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Where a log was left off: the latest time that is stored, and how many stored lines to skip from there.
 ///
-/// Times mostly grow, and then this is the last line's time and how many lines bear it (FACT 3). But not always: the
-/// runtime stamps stdout and stderr apart before it writes them, so that neighbours may be swapped, and clocks step back.
+/// Times mostly grow, and then this is the last line's time and how many lines bear it (docs/facts.md,
+/// "Two lines can have the same time"). But not always: the runtime stamps stdout and stderr apart before it writes
+/// them, so that neighbours may be swapped, and clocks step back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// Nanoseconds since 1970, UTC.
@@ -46,8 +47,8 @@ pub struct Cursor {
 
 impl Cursor {
     /// The whole second to ask since; `None`: ask for the whole log. The API server cuts `sinceTime` to seconds anyway
-    /// (FACT 2); a second more, so that a line is not hidden which was stamped a moment before the cursor's and written
-    /// after it.
+    /// (docs/facts.md, "sinceTime is cut to whole seconds"); a second more, so that a line is not hidden which was
+    /// stamped a moment before the cursor's and written after it.
     pub fn since_second(self) -> Option<i64> {
         (!self.stepped).then(|| first_second(self.ts))
     }
@@ -138,12 +139,14 @@ pub struct Lines {
 pub struct Rest {
     /// The last new lines, if any.
     pub lines: Option<Lines>,
-    /// A last line without a newline (FACT 6), as it came, unless it was taken for a line.
+    /// A last line without a newline (docs/facts.md, "The last line may be unfinished"), as it came, unless it was
+    /// taken for a line.
     pub unterminated: Option<Vec<u8>>,
     /// That line was taken: it is the last of `lines`.
     pub is_closed: bool,
     /// The answer did not contain the line it should have resumed from, nor any later one: the log was rotated or
-    /// replaced, and what comes after the hole has not been written yet or is hidden (FACT 4).
+    /// replaced, and what comes after the hole has not been written yet or is hidden (docs/facts.md,
+    /// "Only the current log file is served").
     pub cursor_missing: bool,
     /// A last line without a time. No container wrote it: kubelets end an answer that went wrong with their own words.
     pub remark: Option<String>,
@@ -285,7 +288,8 @@ impl Splitter {
         self.halt.is_some()
     }
 
-    /// The answer is over. An unterminated last line that is `closed` is a line; any other may still grow (FACT 6).
+    /// The answer is over. An unterminated last line that is `closed` is a line; any other may still grow
+    /// (docs/facts.md, "The last line may be unfinished").
     pub fn finish(mut self, closed: Option<&[u8]>) -> Rest {
         let last = std::mem::take(&mut self.unfinished);
         let is_remark =
@@ -338,7 +342,8 @@ impl Splitter {
                     self.pass(ts);
                 }
             }
-            // Either the end of a long line whose beginning was not asked for (FACT 5), or a remark.
+            // Either the end of a long line whose beginning was not asked for (docs/facts.md,
+            // "Long lines come in parts"), or a remark.
             None => {
                 self.keep_held();
                 if let Phase::Beginning { fragment } = &mut self.phase {
@@ -424,7 +429,8 @@ impl Splitter {
         }
     }
 
-    /// Old kubelets repeat the time at each of the runtime's parts of a long line (FACT 5); it is not part of the text.
+    /// Old kubelets repeat the time at each of the runtime's parts of a long line (docs/facts.md,
+    /// "Long lines come in parts"); it is not part of the text.
     fn append_long(&mut self, ts: i64, mut text: &[u8]) {
         if text.len() > LINE_BYTES {
             text = &text[..LINE_BYTES];

@@ -1,4 +1,4 @@
-//! Holding TestRuns until their logs are recorded, by a finalizer (FACT 18).
+//! Holding TestRuns until their logs are recorded, by a finalizer (docs/facts.md, "A finalizer keeps pods and logs").
 //!
 //! A hold is on record (`test_run_steps.held`) before the TestRun bears the finalizer, and until it is known to be free
 //! of it, so that no kill at any moment leaves one behind that nobody remembers. The cycle calls [`put`] before it reads

@@ -148,7 +148,8 @@ fn own_namespaces(namespaces: &Namespaces) -> impl Iterator<Item = &str> {
 
 /// The namespace, unless it is not there or not ours to see.
 async fn see(cluster: &Cluster, name: &str) -> Result<Option<SeenNamespace>, ClusterError> {
-    // Roles in one namespace never give it (FACT 33): asked once, not in every cycle of a loop.
+    // Roles in one namespace never give it (docs/facts.md, "A Role can allow reading its own namespace"): asked once,
+    // not in every cycle of a loop.
     static NO_KUBE_SYSTEM: AtomicBool = AtomicBool::new(false);
     if name == KUBE_SYSTEM && NO_KUBE_SYSTEM.load(Ordering::Relaxed) {
         return Ok(None);

@@ -18,8 +18,9 @@ pub fn last_error(log: &str) -> Option<String> {
 
 /// The script's `maxVUs`, from an initializer's log; `None`: it does not say.
 ///
-/// `k6 inspect --execution-requirements` prints one JSON object, two spaces deeper a level, as the last thing that it does (FACT
-/// 29). Lines of standard error may be among its own, and the script may have printed objects of its own before.
+/// `k6 inspect --execution-requirements` prints one JSON object, two spaces deeper a level, as the last thing that it
+/// does (docs/facts.md, "Too many runners show only in maxVUs"). Lines of standard error may be among its own, and the
+/// script may have printed objects of its own before.
 pub fn max_vus(log: &str) -> Option<u64> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

@@ -24,8 +24,8 @@ const STATUS_DELAY: SignedDuration = SignedDuration::from_secs(10);
 
 /// A container that has written nothing for so long is quiet, and its log is not asked for in each cycle: about once a
 /// minute is enough, while neither its pod nor its TestRun is being deleted. Its end shows in the list of pods, and an ended
-/// container's log is always read. A rotation would need 10 MiB (FACT 4) to be written in the meantime to hide anything, and
-/// then leaves a gap as any other does.
+/// container's log is always read. A rotation would need 10 MiB (docs/facts.md, "Only the current log file is served")
+/// to be written in the meantime to hide anything, and then leaves a gap as any other does.
 const QUIET_AFTER: SignedDuration = SignedDuration::from_mins(10);
 const QUIET_PAUSE: SignedDuration = SignedDuration::from_secs(55);
 
@@ -102,7 +102,7 @@ pub enum Todo {
     Nothing,
     /// Read on from where it was left off.
     Read {
-        /// It is the life before the present one (FACT 9).
+        /// It is the life before the present one (docs/facts.md, "Only the life before is kept").
         previous: bool,
         /// The container had ended before now: the log's end is its end.
         ended: bool,
@@ -216,7 +216,7 @@ impl<'a> Index<'a> {
     }
 
     /// The step's own pods: those that it is known to have, and those of its TestRun that are as young as it.
-    /// An older TestRun of the same name may have left pods behind (FACT 21).
+    /// An older TestRun of the same name may have left pods behind (docs/facts.md, "Names recur, uids do not").
     fn pods(&self, step: &Step, test_run: Option<&TestRun>) -> Vec<&'a Pod> {
         let named = self.named(step);
         let name = (step.namespace.clone(), step.k6_test_name.clone());

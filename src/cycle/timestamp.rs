@@ -1,7 +1,8 @@
 //! The time in front of each log line. Pure; called by `cursor` for every line of every log, so it must be cheap.
 //!
-//! `timestamps=true` puts an RFC 3339 time with nine decimals, UTC, and one space before each line (FACT 1). A node
-//! whose runtime writes local time gives an offset instead of `Z`; that is read too.
+//! `timestamps=true` puts an RFC 3339 time with nine decimals, UTC, and one space before each line (docs/facts.md,
+//! "Each line starts with its time"). A node whose runtime writes local time gives an offset instead of `Z`; that is
+//! read too.
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 /// Length of `2026-11-23T04:39:43`.

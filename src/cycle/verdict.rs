@@ -1,7 +1,8 @@
 //! A TestRun's stage and its containers → status, reason, message. And a run's steps → the run's status. Pure.
 //!
-//! The stage alone never says whether a test passed: `finished` only means that all runner Jobs ended (FACT 16), and a
-//! pod that can't start leaves the stage where it is for ever (FACT 19). The truth is in the containers.
+//! The stage alone never says whether a test passed: `finished` only means that all runner Jobs ended (docs/facts.md,
+//! "finished does not mean passed"), and a pod that can't start leaves the stage where it is for ever (docs/facts.md,
+//! "A stuck pod leaves the stage as it is"). The truth is in the containers.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -254,7 +255,7 @@ fn deleted(status: Status, namespace: &str, name: &str) -> Verdict {
 }
 
 /// Judges a TestRun that has vanished. If all its runners had been seen to end, that was its end, whoever deleted it
-/// (FACT 18: `cleanup: post` always does); else it is lost.
+/// (docs/facts.md, "cleanup: post deletes at once"); else it is lost.
 pub fn vanished(evidence: &Evidence, namespace: &str, name: &str) -> Verdict {
     if have_all_ended(evidence) {
         return finished(evidence);
@@ -345,7 +346,8 @@ fn refused(evidence: &Evidence, now: Timestamp) -> Verdict {
     }
 }
 
-/// Nothing that can be seen went wrong: only k6-operator's own log says why it refused, or what the script requires (FACT 29).
+/// Nothing that can be seen went wrong: only k6-operator's own log says why it refused, or what the script requires
+/// (docs/facts.md, "Too many runners show only in maxVUs").
 fn invalid(evidence: &Evidence) -> Verdict {
     let initialized = evidence.containers.iter().find(|container| {
         let has_passed = matches!(

@@ -125,9 +125,10 @@ words! {
 words! {
     /// Why lines may be missing.
     GapCause {
-        /// The kubelet's log file was rotated or replaced between two reads (FACT 4).
+        /// The kubelet's log file was rotated or replaced between two reads (docs/facts.md,
+        /// "Only the current log file is served").
         Rotated = "rotated",
-        /// The container restarted more than once between two reads (FACT 9).
+        /// The container restarted more than once between two reads (docs/facts.md, "Only the life before is kept").
         Restarted = "restarted",
         /// The pod was deleted before its log had been read to the end.
         Deleted = "deleted",

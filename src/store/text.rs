@@ -1,4 +1,5 @@
-//! What SQL text can hold. PostgreSQL refuses NUL and invalid UTF-8, and SQLite stops at NUL; a log may have both (FACT 7).
+//! What SQL text can hold. PostgreSQL refuses NUL and invalid UTF-8, and SQLite stops at NUL; a log may have both
+//! (docs/facts.md, "Bytes come through unchanged").
 
 use std::borrow::Cow;
 

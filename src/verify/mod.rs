@@ -424,7 +424,8 @@ async fn compare(
     }
 }
 
-/// Whether the life's log is the one before the present; `None`: it is no longer, or not yet, to be had (FACT 9).
+/// Whether the life's log is the one before the present; `None`: it is no longer, or not yet, to be had (docs/facts.md,
+/// "Only the life before is kept").
 fn previous(recorded: &Recorded, pod: &Pod) -> Option<bool> {
     let StreamFacts { key, state, .. } = &recorded.stream.facts;
     let container = pod

@@ -100,7 +100,8 @@ async fn a_line_of_40_kb_is_one_line_whatever_the_kubelet(database: Database) {
         let pod = runner(&cluster).await;
         let log = cluster.log(&pod, "k6");
         log.write_line(BASE, b"start");
-        // Its last part is of the next second, in which a resumed answer begins (FACT 5).
+        // Its last part is of the next second, in which a resumed answer begins (docs/facts.md,
+        // "Long lines come in parts").
         let parts: Vec<&[u8]> = long.as_bytes().chunks(16_384).collect();
         let times = [BASE + 1, BASE + 2, BASE + SECOND];
         let parts: Vec<(i64, &[u8])> = times.into_iter().zip(parts).collect();
@@ -293,7 +294,8 @@ async fn an_emptied_log_of_an_ended_container_is_believed_only_later(database: D
     sync(&cluster, &database).await;
     log.rotate();
 
-    // It ended just now: the answer may be empty only for a moment (FACT 4).
+    // It ended just now: the answer may be empty only for a moment (docs/facts.md,
+    // "Only the current log file is served").
     let now = jiff::Timestamp::now();
     let ended_at = |time: jiff::Timestamp| {
         json!({"containerStatuses": [{

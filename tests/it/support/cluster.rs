@@ -145,7 +145,8 @@ impl Cluster {
         }
     }
 
-    /// The namespace, and the node that logs come from (FACT 11).
+    /// The namespace, and the node that logs come from (docs/facts.md,
+    /// "The API server gets logs from the node's kubelet").
     async fn prepare(&self, kubelet_port: u16) {
         self.make_namespace().await;
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.node}});
@@ -743,7 +744,8 @@ pub fn container_status(name: &str, state: &Value) -> Value {
 /// 2026-11-23T04:39:50Z, in nanoseconds since 1970: when the first line of `write_lines` is written.
 pub const FIRST_LINE: i64 = 1_795_408_790_000_000_000;
 
-/// Writes the lines of these numbers, 100 bytes each, a millisecond apart but for twins of the same time (FACT 3).
+/// Writes the lines of these numbers, 100 bytes each, a millisecond apart but for twins of the same time
+/// (docs/facts.md, "Two lines can have the same time").
 pub fn write_lines(log: &Log, numbers: Range<i64>) {
     for number in numbers {
         let text = format!("{:<99}", format!("line {number} of a test"));

@@ -114,7 +114,8 @@ impl Cluster {
             .is_ok()
     }
 
-    /// From now on nothing serves `/apis/k6.io` (FACT 15), and watches of TestRuns end.
+    /// From now on nothing serves `/apis/k6.io` (docs/facts.md, "A missing CRD answers in plain text"), and watches of
+    /// TestRuns end.
     pub fn remove_crd(&self) {
         self.change(|state| {
             state.crd = false;
@@ -127,7 +128,8 @@ impl Cluster {
         self.change(|state| state.crd = true);
     }
 
-    /// Continue tokens and resourceVersions given out so far are too old from now on (FACTS 12, 14).
+    /// Continue tokens and resourceVersions given out so far are too old from now on (docs/facts.md,
+    /// "An expired list goes on with a new token", "A watch from too far back gets an ERROR event").
     pub fn compact(&self) {
         self.change(State::compact);
     }

@@ -1,4 +1,5 @@
-//! The kubelet's own log endpoint, which a real API server can be pointed at (FACT 11).
+//! The kubelet's own log endpoint, which a real API server can be pointed at (docs/facts.md,
+//! "The API server gets logs from the node's kubelet").
 //!
 //! It knows the log store and no pods: what depends on a pod object is the API server's business. Errors are plain text,
 //! which the API server turns into a `Status`.

@@ -64,9 +64,10 @@ pub struct Options {
     pub tls: bool,
     /// What is the matter with the TLS certificate.
     pub certificate: Certificate,
-    /// Serve a kubelet's log endpoint only (always HTTPS, no tokens), to put behind a real API server (FACT 11).
+    /// Serve a kubelet's log endpoint only (always HTTPS, no tokens), to put behind a real API server (docs/facts.md,
+    /// "The API server gets logs from the node's kubelet").
     pub kubelet_only: bool,
-    /// How log lines over 16 KiB bear their timestamps (FACT 5).
+    /// How log lines over 16 KiB bear their timestamps (docs/facts.md, "Long lines come in parts").
     pub kubelet: KubeletStyle,
 }
 

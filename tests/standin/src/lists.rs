@@ -1,4 +1,5 @@
-//! LIST: selectors, pages, and continue tokens (FACTS 12 and 13).
+//! LIST: selectors, pages, and continue tokens (docs/facts.md, "An expired list goes on with a new token",
+//! "resourceVersion=0 reads the cache").
 //!
 //! Later pages show the objects as they were at the first one, as a real API server's do.
 
@@ -128,7 +129,7 @@ pub(crate) fn list(state: &mut State, call: &Call) -> Result<Bytes, Failure> {
     let selection = Selection::of(call)?;
     let version = call.query.get("resourceVersion").unwrap_or("");
     let limit = call.query.get("limit").and_then(|l| l.parse().ok());
-    // FACT 13: an answer from the cache is never paged.
+    // docs/facts.md, "resourceVersion=0 reads the cache": an answer from the cache is never paged.
     let limit: usize = if version == "0" { None } else { limit }.unwrap_or(0);
     let source = source(state, call, version)?;
 
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_12_an_expired_token_comes_with_a_new_one() {
+    fn an_expired_token_comes_with_a_new_one() {
         let mut state = pods(3);
         let first = ask(&mut state, "/api/v1/pods?limit=1&labelSelector=k6_cr").expect("a page");
         assert_eq!(first["metadata"].get("remainingItemCount"), None);
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_13_resource_version_0_ignores_the_limit() {
+    fn resource_version_0_ignores_the_limit() {
         let mut state = pods(3);
         let all = ask(&mut state, "/api/v1/pods?limit=1&resourceVersion=0").expect("a list");
         assert_eq!(names(&all).len(), 3);

@@ -1,4 +1,4 @@
-//! Container logs: a model of the runtime's log files and of how a kubelet reads them (FACTS 1 to 10).
+//! Container logs: a model of the runtime's log files and of how a kubelet reads them (docs/facts.md, "Container logs").
 //!
 //! A container has lives (restart counts), a life has a text made of parts as the runtime stores them, and a current
 //! file that begins at one of these parts. Tests write through [`Log`]; the HTTP routes read through [`Log::read`].
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::generated::Generated;
 
-/// FACT 5: the runtime stores a longer line in parts of this size.
+/// docs/facts.md, "Long lines come in parts": the runtime stores a longer line in parts of this size.
 const PART: usize = 16 * 1024;
 /// How far apart the made-up times of one line's parts are.
 const PART_STEP: i64 = 1000;
@@ -22,7 +22,7 @@ const CHUNK: usize = 64 * 1024;
 
 const NANOSECONDS: i64 = 1_000_000_000;
 
-/// How a kubelet writes the timestamps of a line that is stored in parts (FACT 5).
+/// How a kubelet writes the timestamps of a line that is stored in parts (docs/facts.md, "Long lines come in parts").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KubeletStyle {
     /// At the line's first part only, as 1.36 does.
@@ -78,7 +78,7 @@ impl Life {
     }
 
     /// Stores a line (or its beginning) as the runtime does: in parts of 16 KiB, without a carriage return before the
-    /// newline (FACT 7).
+    /// newline (docs/facts.md, "Bytes come through unchanged").
     fn push_line(&mut self, at: i64, line: &[u8], newline: bool) {
         let line = match line.strip_suffix(b"\r") {
             Some(cut) if newline => cut,
@@ -153,7 +153,8 @@ impl LogStore {
 pub(crate) enum Which {
     Current,
     Previous,
-    /// The last one that wrote anything: what a container that waits to be restarted shows (FACT 10).
+    /// The last one that wrote anything: what a container that waits to be restarted shows (docs/facts.md,
+    /// "Log errors are plain Status objects").
     LastEnded,
 }
 
@@ -161,7 +162,8 @@ pub(crate) enum Which {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ReadOptions {
     pub(crate) timestamps: bool,
-    /// Nanoseconds since 1970 UTC; parts before are left out, each by its own time (FACT 5).
+    /// Nanoseconds since 1970 UTC; parts before are left out, each by its own time (docs/facts.md,
+    /// "Long lines come in parts").
     pub(crate) since: Option<i64>,
     /// The last so many parts: the real kubelet counts file records, not lines.
     pub(crate) tail: Option<u64>,
@@ -200,8 +202,8 @@ impl Log {
         }
     }
 
-    /// Writes `text` and a newline. Text over 16 KiB is stored in 16 KiB parts, each 1000 ns after the one before (FACT 5).
-    /// A newline inside `text` ends a line of the same time.
+    /// Writes `text` and a newline. Text over 16 KiB is stored in 16 KiB parts, each 1000 ns after the one before
+    /// (docs/facts.md, "Long lines come in parts"). A newline inside `text` ends a line of the same time.
     pub fn write_line(&self, at: i64, text: &[u8]) {
         self.change(|life| {
             for line in text.split(|byte| *byte == b'\n') {
@@ -219,7 +221,8 @@ impl Log {
         });
     }
 
-    /// Writes `text` without a newline: not yet a line (FACT 6). What is written next goes on in the same line.
+    /// Writes `text` without a newline: not yet a line (docs/facts.md, "The last line may be unfinished"). What is
+    /// written next goes on in the same line.
     pub fn write_unterminated(&self, at: i64, text: &[u8]) {
         self.change(|life| {
             let mut lines = text.split(|byte| *byte == b'\n').peekable();
@@ -229,7 +232,8 @@ impl Log {
         });
     }
 
-    /// Begins a new file: what was written so far is no longer in the API (FACT 4), only in [`Log::written`].
+    /// Begins a new file: what was written so far is no longer in the API (docs/facts.md,
+    /// "Only the current log file is served"), only in [`Log::written`].
     pub fn rotate(&self) {
         self.change(|life| {
             life.file_start = life.parts.len();
@@ -237,7 +241,8 @@ impl Log {
         });
     }
 
-    /// Begins a new life: the current one becomes `previous`, and the previous one is gone from the API (FACT 9).
+    /// Begins a new life: the current one becomes `previous`, and the previous one is gone from the API (docs/facts.md,
+    /// "Only the life before is kept").
     pub fn restart(&self) {
         self.lives().push(Life::default());
     }
@@ -273,7 +278,7 @@ impl Log {
         });
     }
 
-    /// Every byte this container life ever wrote, as the runtime stored it (FACT 7: `\r\n` as `\n`), rotated away or not,
+    /// Every byte this container life ever wrote, as the runtime stored it (`\r\n` as `\n`), rotated away or not,
     /// without timestamps. Not for generated logs.
     pub fn written(&self) -> Vec<u8> {
         self.lives()
@@ -323,7 +328,7 @@ impl Log {
 
 /// Loads one line of a recorded answer and returns its last part's time.
 fn load_line(life: &mut Life, line: &[u8], newline: bool, before: i64) -> i64 {
-    // An answer that began inside a line has no time there (FACT 5).
+    // An answer that began inside a line has no time there (docs/facts.md, "Long lines come in parts").
     let (mut at, mut rest) = split_time(line).unwrap_or((before, line));
     while rest.len() > PART {
         let (part, more) = rest.split_at(PART);
@@ -343,7 +348,8 @@ fn split_time(line: &[u8]) -> Option<(i64, &[u8])> {
     Some((at, &line[space + 1..]))
 }
 
-/// Writes times as RFC 3339 with nine decimals, UTC (FACT 1), remembering the last second's text.
+/// Writes times as RFC 3339 with nine decimals, UTC (docs/facts.md, "Each line starts with its time"), remembering the
+/// last second's text.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     second: i64,
@@ -398,7 +404,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// An answer without a byte, which is a good one (FACT 4).
+    /// An answer without a byte, which is a good one (docs/facts.md, "Only the current log file is served").
     pub(crate) fn empty() -> Self {
         Self::of(&Life::default(), &ReadOptions::default())
     }
@@ -511,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_1_times_have_nine_decimals() {
+    fn times_have_nine_decimals() {
         let log = log();
         log.write_line(START + 7, b"hello");
         log.write_line(START + SECOND, b"");
@@ -523,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_3_lines_of_one_time_keep_their_order() {
+    fn lines_of_one_time_keep_their_order() {
         let log = log();
         for line in ["b", "a", "c"] {
             log.write_line(START, line.as_bytes());
@@ -533,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_4_only_the_current_file_is_read() {
+    fn only_the_current_file_is_read() {
         let log = log();
         log.write_line(START, b"old");
         log.rotate();
@@ -544,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_5_joined_long_lines_have_one_time() {
+    fn joined_long_lines_have_one_time() {
         let log = log();
         log.write_line(START, b"start");
         log.write_line(START + 1, &[b'x'; 40_000]);
@@ -554,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_5_repeated_times_stand_where_recorded() {
+    fn repeated_times_stand_where_recorded() {
         let log = log();
         log.write_line(START, b"start");
         log.write_line(START + 1, &[b'x'; 40_000]);
@@ -573,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_5_since_can_begin_inside_a_line() {
+    fn since_can_begin_inside_a_line() {
         let log = log();
         log.write_parts(
             &[(START, b"first "), (START + SECOND, b"second ".as_slice())],
@@ -597,7 +603,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_5_since_filters_each_part_by_its_own_time() {
+    fn since_filters_each_part_by_its_own_time() {
         let log = log();
         log.write_line(START + 5, b"late");
         log.write_line(START, b"early, but written later");
@@ -610,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_6_an_unterminated_line_goes_on() {
+    fn an_unterminated_line_goes_on() {
         let log = log();
         log.write_unterminated(START, b"no newline");
         assert_eq!(
@@ -625,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_7_bytes_come_as_they_are_but_for_the_carriage_return() {
+    fn bytes_come_as_they_are_but_for_the_carriage_return() {
         let log = log();
         log.write_line(START, b"nul\0byte \xff\xfe");
         log.write_line(START, b"crlf\r");
@@ -636,7 +642,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_9_only_the_life_before_is_previous() {
+    fn only_the_life_before_is_previous() {
         let log = log();
         assert!(log.read(Which::Previous, &stamped()).is_none());
         log.write_line(START, b"one");

@@ -1,4 +1,5 @@
-//! `GET …/pods/{pod}/log`: which container and which of its lives a request means, or why there is nothing to read (FACT 10).
+//! `GET …/pods/{pod}/log`: which container and which of its lives a request means, or why there is nothing to read
+//! (docs/facts.md, "Log errors are plain Status objects").
 //!
 //! Judges by the pod object, as API server and kubelet do between them; what was written is in [`crate::logs`].
 
@@ -57,7 +58,8 @@ impl LogQuery {
         })
     }
 
-    /// FACT 2: `sinceTime` loses its fraction on the API server's way to the kubelet. `sinceSeconds` does not.
+    /// docs/facts.md, "sinceTime is cut to whole seconds": `sinceTime` loses its fraction on the API server's way to
+    /// the kubelet. `sinceSeconds` does not.
     fn cut_since_time(mut self, query: &Query) -> Self {
         if query.get("sinceTime").is_some() {
             let whole = |at: i64| at.div_euclid(NANOSECONDS) * NANOSECONDS;
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_2_only_since_time_is_cut() {
+    fn only_since_time_is_cut() {
         let text = "sinceTime=2026-11-23T04:34:43.958614994Z";
         let read = LogQuery::of(&query(text), KubeletStyle::Joined).expect("good");
         assert_eq!(
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_10_the_status_says_which_life() {
+    fn the_status_says_which_life() {
         let ended = json!({ "terminated": { "exitCode": 1 } });
         let running = json!({ "running": {} });
         let backoff = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn fact_10_a_waiting_container_says_why() {
+    fn a_waiting_container_says_why() {
         for (reason, why) in [
             ("ErrImageNeverPull", "ErrImageNeverPull"),
             ("ImagePullBackOff", "trying and failing to pull image"),

@@ -117,7 +117,7 @@ pub(crate) struct State {
     history: VecDeque<Change>,
     snapshots: VecDeque<Snapshot>,
     random: Random,
-    /// False when the TestRun CRD is not installed (FACT 15).
+    /// False when the TestRun CRD is not installed (docs/facts.md, "A missing CRD answers in plain text").
     pub(crate) crd: bool,
     pub(crate) logs: LogStore,
     /// How far the cluster's clock is ahead.
@@ -156,7 +156,8 @@ impl State {
         self.version = self.version.max(version);
     }
 
-    /// FACTS 12 and 14: forgets how things were.
+    /// docs/facts.md, "An expired list goes on with a new token", "A watch from too far back gets an ERROR event":
+    /// forgets how things were.
     pub(crate) fn compact(&mut self) {
         self.floor = self.version;
         self.history.clear();
@@ -821,7 +822,7 @@ mod tests {
         );
         assert!(
             state.get(pods, "ns", "run-1-x").is_some(),
-            "FACT 18: the pods are held too"
+            "the pods are held too"
         );
         let mut late = state.get(runs, "ns", "run").expect("held");
         late["metadata"]["finalizers"] = json!(["k6sync.dev/logs", "late"]);

@@ -16,7 +16,7 @@ pub(crate) struct Failure {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
     pub(crate) details: Option<Value>,
-    /// `metadata.continue`, which only an expired list has (FACT 12).
+    /// `metadata.continue`, which only an expired list has (docs/facts.md, "An expired list goes on with a new token").
     pub(crate) continue_token: Option<String>,
     /// Seconds for the `Retry-After` header.
     pub(crate) retry_after: Option<u64>,
@@ -79,7 +79,8 @@ impl Failure {
         )
     }
 
-    /// The object bears another uid than the request thinks: it is another object of the same name (FACT 21).
+    /// The object bears another uid than the request thinks: it is another object of the same name (docs/facts.md,
+    /// "Names recur, uids do not").
     pub(crate) fn other_uid(resource: &Resource, name: &str, wanted: &str, found: &str) -> Self {
         let why = format!(
             "Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
@@ -122,7 +123,7 @@ impl Failure {
         failure
     }
 
-    /// FACT 18's finalizer comes too late: the object is being deleted already.
+    /// A finalizer comes too late: the object is being deleted already.
     pub(crate) fn late_finalizers(resource: &Resource, name: &str, added: &[&str]) -> Self {
         let added: Vec<String> = added.iter().map(|f| format!("{f:?}")).collect();
         let why = format!(
@@ -164,7 +165,8 @@ impl Failure {
         )
     }
 
-    /// FACT 12: the list's continue token is too old, and here is one that goes on with today's objects.
+    /// docs/facts.md, "An expired list goes on with a new token": the list's continue token is too old, and here is one
+    /// that goes on with today's objects.
     pub(crate) fn expired_continue(token: String) -> Self {
         let mut failure = Self::new(
             410,
@@ -179,7 +181,8 @@ impl Failure {
         failure
     }
 
-    /// FACT 14: a watch asked for changes that are no longer known.
+    /// docs/facts.md, "A watch from too far back gets an ERROR event": a watch asked for changes that are no longer
+    /// known.
     pub(crate) fn expired_watch(asked: u64, oldest: u64) -> Self {
         Self::new(
             410,
@@ -289,7 +292,8 @@ pub(crate) fn bytes_response(
     response
 }
 
-/// FACT 15: what answers a path that nothing serves, such as that of a custom resource without its CRD.
+/// docs/facts.md, "A missing CRD answers in plain text": what answers a path that nothing serves, such as that of a
+/// custom resource without its CRD.
 pub(crate) fn page_not_found() -> Response {
     bytes_response(
         StatusCode::NOT_FOUND,

@@ -1,4 +1,5 @@
-//! WATCH: a stream of what changes, one JSON event a line (FACT 14).
+//! WATCH: a stream of what changes, one JSON event a line (docs/facts.md,
+//! "A watch from too far back gets an ERROR event").
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

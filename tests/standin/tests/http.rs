@@ -160,7 +160,7 @@ async fn logs_resume_at_a_whole_second() {
     assert_eq!(
         Ask::get(&path).send(&standin).await.text(),
         "2026-11-23T04:34:43.000000007Z early\n2026-11-23T04:34:43.000000009Z late\n",
-        "FACT 2"
+        "a whole second again"
     );
 }
 
@@ -288,7 +288,7 @@ async fn tls_is_trusted_until_it_expires() {
 }
 
 #[tokio::test]
-async fn fact_11_a_kubelet_alone() {
+async fn a_kubelet_alone() {
     let standin = start(Options {
         kubelet_only: true,
         kubelet: KubeletStyle::Repeated,

@@ -93,7 +93,7 @@ async fn refused_askers() {
 }
 
 #[tokio::test]
-async fn fact_15_an_absent_crd_is_plain_text() {
+async fn an_absent_crd_is_plain_text() {
     let standin = standin().await;
     let (code, body) = recorded_exchange("testruns-crd-absent");
     let nope = Ask::get("/apis/nope.io/v1/namespaces/k6-runs/things");
@@ -218,7 +218,7 @@ async fn lists_look_as_recorded() {
 }
 
 #[tokio::test]
-async fn fact_14_a_watch_from_too_far_back() {
+async fn a_watch_from_too_far_back() {
     let standin = standin().await;
     standin.cluster().compact();
     let path = "/api/v1/namespaces/k6-runs/configmaps?watch=true&timeoutSeconds=4&resourceVersion=1\
