@@ -59,20 +59,24 @@ async fn verify(
     store: &Store,
 ) -> Result<Verification, VerifyError> {
     store.check_schema().await?;
-    if let Some(cluster) = cluster {
-        let settings = super::settings(config, cluster, "verify", true);
-        identity::identify(cluster, store, &settings)
-            .await
-            .map_err(|error| match error {
-                RunError::Cluster(error) => VerifyError::Cluster(error),
-                RunError::Store(error) => VerifyError::Store(error),
-                other => VerifyError::OtherCluster(other.to_string()),
-            })?;
-    }
-    let live = cluster.map(|cluster| Live {
-        cluster,
-        scope: scope(config, cluster),
-    });
+    let live = match cluster {
+        Some(cluster) => {
+            let settings = super::settings(config, cluster, "verify", true);
+            let identity = identity::identify(cluster, store, &settings)
+                .await
+                .map_err(|error| match error {
+                    RunError::Cluster(error) => VerifyError::Cluster(error),
+                    RunError::Store(error) => VerifyError::Store(error),
+                    other => VerifyError::OtherCluster(other.to_string()),
+                })?;
+            Some(Live {
+                cluster,
+                scope: scope(config, cluster),
+                id: identity.map(|identity| identity.id),
+            })
+        }
+        None => None,
+    };
     let bar = Bar::new();
     let run = args.run.as_deref();
     let verified = verify::run(store, live, run, config.capture_concurrency, &bar).await;

@@ -30,7 +30,7 @@ pub(super) fn nanoseconds(time: Timestamp) -> i64 {
 /// second that answers do not tell, and stands in where they tell nothing that can be true.
 pub(super) fn cluster_time(told: Option<Timestamp>, ours: Timestamp) -> Timestamp {
     let Some(told) = told else { return ours };
-    if told.duration_since(ours).abs() > FARTHEST {
+    if is_absurd(told, ours) {
         tracing::warn!(
             date = told.to_string(),
             "the API server's Date can't be true; this machine's time is taken"
@@ -38,6 +38,17 @@ pub(super) fn cluster_time(told: Option<Timestamp>, ours: Timestamp) -> Timestam
         return ours;
     }
     ours.clamp(told, shifted(told, SignedDuration::from_secs(1)))
+}
+
+/// The same for a list that was asked for at `asked`, by our clock: what the cluster stamped before is in it. Rather a second
+/// too early than too late.
+pub(super) fn listed_at(told: Option<Timestamp>, asked: Timestamp) -> Timestamp {
+    told.filter(|told| !is_absurd(*told, asked))
+        .unwrap_or(asked)
+}
+
+fn is_absurd(told: Timestamp, ours: Timestamp) -> bool {
+    told.duration_since(ours).abs() > FARTHEST
 }
 
 #[cfg(test)]
@@ -83,6 +94,7 @@ mod tests {
         #[test]
         fn no_time_is_too_much(a in any_time(), b in any_time(), seconds: i64) {
             cluster_time(Some(a), b);
+            prop_assert!(listed_at(Some(a), b) <= cluster_time(Some(a), b).max(b));
             nanoseconds(a);
             shifted(a, SignedDuration::from_secs(seconds));
         }

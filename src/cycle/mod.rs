@@ -29,7 +29,7 @@ use tokio::time::{Instant, timeout};
 
 pub use self::adopt::{Discovery, RUN_LABEL, STEP_LABEL};
 use self::capture::{Captured, Task, capture};
-use self::clock::{cluster_time, shifted};
+use self::clock::{cluster_time, listed_at, shifted};
 pub use self::hold::Holding;
 use self::identity::Identity;
 use self::plan::{Sight, StepPlan, Todo, plan};
@@ -271,6 +271,7 @@ async fn reconcile(
     test_runs.items.retain(|run| reach.has(&run.namespace));
     failures.extend(reach.failures());
     let now = cluster_time(pods.time.or(test_runs.time), Timestamp::now());
+    let looked_at = listed_at(test_runs.time.or(pods.time), begun.at);
     let unclaimed_until = match steps.iter().any(is_unclaimed) {
         true => shifted(store.migrated_at().await?, UNCLAIMED_FOR),
         false => Timestamp::MIN,
@@ -309,13 +310,13 @@ async fn reconcile(
     }
 
     let updates: Vec<StepUpdate> = plans.iter().filter_map(update).collect();
-    let looked_at: Vec<(i64, i64)> = plans
+    let seen: Vec<(i64, i64)> = plans
         .iter()
         .filter(|plan| !plan.awaits_cluster)
         .map(|plan| (plan.step.id, plan.step.test_run_id))
         .collect();
     let updated = store
-        .commit_steps(&updates, &looked_at, begun.at, verdict::roll_up)
+        .commit_steps(&updates, &seen, looked_at, verdict::roll_up)
         .await?;
 
     // A cycle that ran out of time lets go all the same.
@@ -330,6 +331,8 @@ async fn reconcile(
     failures.extend(not_freed);
     let mut report = report(settings, begun, &plans, &captured, updated.len(), failures);
     report.details.held = held;
+    report.details.looked_at = Some(looked_at);
+    report.details.cluster.clone_from(&settings.cluster);
     Ok(report)
 }
 
@@ -758,6 +761,8 @@ fn record(outcome: &Result<Report, RunError>, settings: &Settings, begun: &Begun
         updated: 0,
         logs_updated: 0,
         log_bytes: 0,
+        looked_at: None,
+        cluster: None,
         errors: Vec::new(),
     };
     match outcome {
@@ -767,6 +772,8 @@ fn record(outcome: &Result<Report, RunError>, settings: &Settings, begun: &Begun
             updated: count(report.updated),
             logs_updated: count(report.logs_updated),
             log_bytes: report.log_bytes,
+            looked_at: report.details.looked_at,
+            cluster: report.details.cluster.clone(),
             errors: report.failures.iter().map(step_error).collect(),
             ..blank
         },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::store::model::{GapCause, Status};
@@ -46,6 +47,10 @@ pub struct Details {
     pub gaps: BTreeMap<GapCause, u64>,
     /// Steps whose TestRuns are held.
     pub held: usize,
+    /// When the cluster's objects were listed, by the API server's clock.
+    pub looked_at: Option<Timestamp>,
+    /// `clusters.id`, where that is known.
+    pub cluster: Option<String>,
 }
 
 /// How a cycle ended.

@@ -76,9 +76,20 @@ pub enum StoreError {
         url: DatabaseUrl,
         /// Why.
         problem: String,
-        /// Whether it is the database that fails, and not what was asked of it.
-        is_general: bool,
+        /// What is to blame.
+        fault: Fault,
     },
+}
+
+/// What is to blame for a statement that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The database: a full disk, a server that is down.
+    Database,
+    /// What was asked of it, or a right that is missing.
+    Statement,
+    /// What stands in a column.
+    Value,
 }
 
 impl StoreError {
@@ -88,7 +99,7 @@ impl StoreError {
             action: "check the schema",
             url: store.url.clone(),
             problem: format!("no answer within {waited:?}"),
-            is_general: true,
+            fault: Fault::Database,
         }
     }
 
@@ -103,9 +114,20 @@ impl StoreError {
     /// Whether it is the database that fails, and not what was asked of it: a full disk, a server that is down.
     pub fn is_general(&self) -> bool {
         match self {
-            Self::Statement { is_general, .. } => *is_general,
+            Self::Statement { fault, .. } => *fault == Fault::Database,
             _ => true,
         }
+    }
+
+    /// Whether a value that stands in the database is to blame: it has not the type that its column should have.
+    pub fn is_of_a_value(&self) -> bool {
+        matches!(
+            self,
+            Self::Statement {
+                fault: Fault::Value,
+                ..
+            }
+        )
     }
 
     pub(super) fn open(url: &DatabaseUrl, error: &sqlx::Error) -> Self {
@@ -120,7 +142,7 @@ impl StoreError {
             action,
             url: url.clone(),
             problem: problem(url, error),
-            is_general: is_general(url, error),
+            fault: fault(url, error),
         }
     }
 }
@@ -197,16 +219,15 @@ fn certificate_advice(url: &DatabaseUrl, said: &str) -> Option<String> {
     Some(advice)
 }
 
-/// Whether it is the database that fails, and not what was asked of it.
-fn is_general(url: &DatabaseUrl, error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else {
-        return !matches!(
-            error,
-            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Encode(_)
-        );
+fn fault(url: &DatabaseUrl, error: &sqlx::Error) -> Fault {
+    let error = match error {
+        sqlx::Error::Database(error) => error,
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => return Fault::Value,
+        sqlx::Error::Encode(_) => return Fault::Statement,
+        _ => return Fault::Database,
     };
     let code = error.code().unwrap_or_default();
-    match url {
+    let is_general = match url {
         // Read-only, I/O, corrupt, full, can't open, no database.
         DatabaseUrl::Sqlite(_) => code
             .parse::<i64>()
@@ -215,6 +236,10 @@ fn is_general(url: &DatabaseUrl, error: &sqlx::Error) -> bool {
         DatabaseUrl::Postgres(_) => {
             ["53", "57", "58", "08"].contains(&code.get(..2).unwrap_or_default()) || code == "25006"
         }
+    };
+    match is_general {
+        true => Fault::Database,
+        false => Fault::Statement,
     }
 }
 

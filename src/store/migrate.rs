@@ -33,6 +33,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0004_trust.sql"),
         include_str!("migrations/postgres/0004_trust.sql"),
     ),
+    (
+        5,
+        "looked",
+        include_str!("migrations/sqlite/0005_looked.sql"),
+        include_str!("migrations/postgres/0005_looked.sql"),
+    ),
 ];
 
 const STATE: &str = "

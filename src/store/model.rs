@@ -537,6 +537,11 @@ pub struct CycleRecord {
     pub logs_updated: i64,
     /// New bytes of log.
     pub log_bytes: i64,
+    /// When it listed the cluster's objects, by the API server's clock, which stamps them too.
+    #[serde(with = "time::optional")]
+    pub looked_at: Option<Timestamp>,
+    /// `clusters.id`, where that is known.
+    pub cluster: Option<String>,
     /// What went wrong; written as its count, read from its rows.
     #[serde(serialize_with = "count")]
     pub errors: Vec<CycleError>,

@@ -102,7 +102,7 @@ pub(super) const SQL: Sql = Sql {
                    started_at, finished_at, cursor_ts, cursor_seen, cursor_stepped, lines, gaps, complete,
                    quiet_read_at, bytes, replaced,
                    coalesce(next_seq, CASE WHEN log_streams.seal = 'unsealed'
-                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id) ELSE -1 END) AS next_seq,
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id AND seq < 9223372036854775807) ELSE -1 END) AS next_seq,
                    hash_from, hash, hash_base, gaps_hash, log_streams.seal
             FROM log_streams WHERE step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint)) ORDER BY id
         ) stream",
@@ -152,7 +152,7 @@ pub(super) const SQL: Sql = Sql {
           AND log_streams.cursor_seen = new.at_seen AND log_streams.lines = new.at_lines
           AND log_streams.gaps = new.at_gaps AND NOT log_streams.complete
         RETURNING log_streams.id,
-                  (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id)",
+                  (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id AND seq < 9223372036854775807)",
     note_quiet: "
         UPDATE log_streams SET quiet_read_at = $2::timestamptz
         WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
@@ -202,7 +202,7 @@ pub(super) const SQL: Sql = Sql {
                    started_at, finished_at, cursor_ts, cursor_seen, cursor_stepped, lines, gaps, complete, quiet_read_at,
                    facts_seal, bytes, replaced,
                    coalesce(next_seq, CASE WHEN s.seal = 'unsealed'
-                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id) ELSE -1 END) AS next_seq,
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id AND seq < 9223372036854775807) ELSE -1 END) AS next_seq,
                    hash_from, hash, hash_base, gaps_hash, s.seal
             FROM log_streams s
             WHERE step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
@@ -215,10 +215,15 @@ pub(super) const SQL: Sql = Sql {
         SELECT json_build_object('runs', (SELECT count(*) FROM test_runs), 'steps', (SELECT count(*) FROM test_run_steps),
             'streams', (SELECT count(*) FROM log_streams),
             'database_id', (SELECT min(id) FROM database_identity),
-            'cycle', (SELECT max(started_at) FROM sync_cycles WHERE outcome = 'completed'),
-            'lost_steps', (SELECT coalesce(max(total - (SELECT count(*) FROM test_run_steps WHERE synced_at >= cycles.started_at)), 0)
-                           FROM (SELECT total, started_at FROM sync_cycles WHERE outcome = 'completed'
-                                 ORDER BY started_at DESC LIMIT 20) cycles))::text",
+            'unsealed_steps', (SELECT max(unsealed_steps) FROM database_identity),
+            'unsealed_streams', (SELECT max(unsealed_streams) FROM database_identity),
+            'looked_at', coalesce(
+                (SELECT coalesce(looked_at, started_at) FROM sync_cycles
+                 WHERE outcome = 'completed' AND ($1::text IS NULL OR cluster IS NULL OR cluster = $1) ORDER BY id DESC LIMIT 1),
+                (SELECT max(synced_at) FROM test_run_steps)),
+            'lost_steps', (SELECT coalesce(max(total - (SELECT count(*) FROM test_run_steps WHERE synced_at >= cycles.looked_at)), 0)
+                           FROM (SELECT total, coalesce(looked_at, started_at) AS looked_at FROM sync_cycles
+                                 WHERE outcome = 'completed' ORDER BY id DESC LIMIT 20) cycles))::text",
     orphans: "
         SELECT 'the log stream ' || id || ' (' || pod_name || '/' || container || ') is of step ' || step_id
                || ', which is not there'
@@ -240,7 +245,7 @@ pub(super) const SQL: Sql = Sql {
         FROM log_chunks WHERE stream_id = $1
           AND seq < coalesce((SELECT min(seq) FROM log_chunks WHERE stream_id = $1
                               AND (last_ts >= $2 OR first_ts >= $2 OR first_ts > last_ts)),
-                             (SELECT max(seq) + 1 FROM log_chunks WHERE stream_id = $1))",
+                             (SELECT max(seq) + 1 FROM log_chunks WHERE stream_id = $1 AND seq < 9223372036854775807))",
     chunk_rows: sql::CHUNK_ROWS,
     last_chunks: sql::LAST_CHUNKS,
     lock_runs: "
@@ -277,11 +282,12 @@ pub(super) const SQL: Sql = Sql {
               IS DISTINCT FROM (new.status, new.started_at, new.finished_at)",
     insert_cycle: "
         INSERT INTO sync_cycles (started_at, duration_ms, \"trigger\", instance, outcome, total, updated, errors,
-                                 logs_updated, log_bytes)
-        SELECT started_at, duration_ms, \"trigger\", instance, outcome, total, updated, errors, logs_updated, log_bytes
+                                 logs_updated, log_bytes, looked_at, cluster)
+        SELECT started_at, duration_ms, \"trigger\", instance, outcome, total, updated, errors, logs_updated, log_bytes,
+               looked_at, cluster
         FROM json_to_record($1::json) AS new(started_at timestamptz, duration_ms bigint, \"trigger\" text,
             instance text, outcome text, total bigint, updated bigint, errors bigint, logs_updated bigint,
-            log_bytes bigint)
+            log_bytes bigint, looked_at timestamptz, cluster text)
         WHERE NOT EXISTS (SELECT 1 FROM sync_cycles
                           WHERE sync_cycles.started_at = new.started_at AND sync_cycles.instance = new.instance)
         RETURNING id",
@@ -307,7 +313,7 @@ pub(super) const SQL: Sql = Sql {
         SELECT json_build_object('id', s.id, 'cursor_ts', cursor_ts, 'cursor_seen', cursor_seen,
             'cursor_stepped', cursor_stepped, 'lines', lines, 'gaps', gaps, 'bytes', bytes, 'replaced', replaced,
             'next_seq', coalesce(next_seq, CASE WHEN s.seal = 'unsealed'
-                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id) ELSE -1 END),
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id AND seq < 9223372036854775807) ELSE -1 END),
             'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', s.seal,
             'is_marked', EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned'))::text
         FROM log_streams s
@@ -345,6 +351,7 @@ pub(super) const SQL: Sql = Sql {
     last_cycles: "
         SELECT row_to_json(cycle)::text FROM (
             SELECT started_at, duration_ms, \"trigger\", instance, outcome, total, updated, logs_updated, log_bytes,
+                   looked_at, cluster,
                    (SELECT coalesce(json_agg(json_build_object('step_id', step_id, 'step_name', step_name,
                         'k6_test_name', k6_test_name, 'error', error)), '[]')
                     FROM sync_errors WHERE cycle_id = sync_cycles.id) AS errors

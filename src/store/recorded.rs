@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::model::{Chunk, GapRow, Recorded, StepRecord, StepUpdate};
+use super::model::{Chunk, GapRow, Recorded, Status, StepRecord, StepUpdate};
 use super::proof::{self, Digest, SealedStep};
 use super::{Db, Store, StoreError, json, rows_of, time};
 
@@ -42,11 +42,13 @@ pub struct StepRow {
 }
 
 impl StepRow {
-    /// Whether what a sync wrote stands as it was written; `None`: none of this schema has written it.
-    pub fn is_as_sealed(&self) -> Option<bool> {
+    /// Whether what a sync wrote stands as it was written. Rows up to the id `unsealed_steps` may be older than seals.
+    pub fn is_as_sealed(&self, unsealed_steps: i64) -> bool {
+        // A dashboard made it, and no sync has written it.
+        let is_asked_for = self.version == 0 && self.record.status == Status::Pending;
         match self.seal {
-            Digest::Unsealed => None,
-            seal => Some(seal == self.own_seal()),
+            Digest::Unsealed => self.id <= unsealed_steps || is_asked_for,
+            seal => seal == self.own_seal(),
         }
     }
 
@@ -85,9 +87,13 @@ pub struct Overview {
     pub streams: i64,
     /// Which database it is.
     pub database_id: Option<String>,
-    /// When the last cycle that was completed began.
+    /// Steps with greater ids were made when there were seals.
+    pub unsealed_steps: i64,
+    /// Streams with greater ids were made when there were seals.
+    pub unsealed_streams: i64,
+    /// When a completed cycle last looked at the cluster, by the API server's clock.
     #[serde(with = "time::optional")]
-    pub cycle: Option<Timestamp>,
+    pub looked_at: Option<Timestamp>,
     /// How many of the steps that one of the last cycles saw are not there any more.
     pub lost_steps: i64,
 }
@@ -121,13 +127,13 @@ fn read<T: serde::de::DeserializeOwned>(row: &str) -> Read<T> {
 }
 
 impl Store {
-    /// What there is.
+    /// What there is. `cluster`: whose cycles count, a `clusters.id`; of all, if it is not known.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn overview(&self) -> Result<Overview, StoreError> {
+    pub async fn overview(&self, cluster: Option<&str>) -> Result<Overview, StoreError> {
         const ACTION: &str = "count the rows";
-        let rows = rows!(self, "count the rows", overview)?;
+        let rows = rows!(self, "count the rows", overview, cluster)?;
         let rows: Vec<Overview> = rows_of(rows).map_err(|error| self.failed(ACTION, &error))?;
         let none = || self.failed(ACTION, &sqlx::Error::RowNotFound);
         rows.into_iter().next().ok_or_else(none)

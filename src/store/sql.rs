@@ -92,7 +92,7 @@ pub(super) struct Sql {
     pub(super) recorded: &'static str,
     /// (stream id) → [`super::model::GapRow`]
     pub(super) gap_rows: &'static str,
-    /// → [`super::Overview`]
+    /// (cluster id or null) → [`super::Overview`]
     pub(super) overview: &'static str,
     /// → what is wrong with each row whose parent is not there
     pub(super) orphans: &'static str,

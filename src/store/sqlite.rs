@@ -120,7 +120,7 @@ pub(super) const SQL: Sql = Sql {
             'complete', json(iif(complete, 'true', 'false')), 'quiet_read_at', quiet_read_at,
             'bytes', bytes, 'replaced', replaced,
             'next_seq', coalesce(next_seq, CASE WHEN log_streams.seal = 'unsealed'
-                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id) ELSE -1 END),
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id AND seq < 9223372036854775807) ELSE -1 END),
             'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', log_streams.seal)
         FROM log_streams WHERE step_id IN (SELECT value FROM json_each($1)) ORDER BY id",
     put_streams: "
@@ -159,7 +159,7 @@ pub(super) const SQL: Sql = Sql {
         WHERE log_streams.id = new.value ->> 'id' AND cursor_ts IS new.value ->> 'at_ts'
           AND cursor_seen = new.value ->> 'at_seen' AND lines = new.value ->> 'at_lines'
           AND gaps = new.value ->> 'at_gaps' AND NOT complete
-        RETURNING id, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id)",
+        RETURNING id, (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = log_streams.id AND seq < 9223372036854775807)",
     note_quiet: "
         UPDATE log_streams SET quiet_read_at = $2 WHERE id IN (SELECT value FROM json_each($1))",
     held_steps: "
@@ -212,7 +212,7 @@ pub(super) const SQL: Sql = Sql {
             'quiet_read_at', quiet_read_at, 'facts_seal', facts_seal,
             'bytes', bytes, 'replaced', replaced,
             'next_seq', coalesce(next_seq, CASE WHEN s.seal = 'unsealed'
-                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id) ELSE -1 END),
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id AND seq < 9223372036854775807) ELSE -1 END),
             'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', s.seal)
         FROM log_streams s
         WHERE step_id IN (SELECT value FROM json_each($1)) AND ($2 IS NULL OR s.id = $2) ORDER BY s.id",
@@ -224,10 +224,15 @@ pub(super) const SQL: Sql = Sql {
         SELECT json_object('runs', (SELECT count(*) FROM test_runs), 'steps', (SELECT count(*) FROM test_run_steps),
             'streams', (SELECT count(*) FROM log_streams),
             'database_id', (SELECT min(id) FROM database_identity),
-            'cycle', (SELECT max(started_at) FROM sync_cycles WHERE outcome = 'completed'),
-            'lost_steps', (SELECT coalesce(max(total - (SELECT count(*) FROM test_run_steps WHERE synced_at >= cycles.started_at)), 0)
-                           FROM (SELECT total, started_at FROM sync_cycles WHERE outcome = 'completed'
-                                 ORDER BY started_at DESC LIMIT 20) cycles))",
+            'unsealed_steps', (SELECT max(unsealed_steps) FROM database_identity),
+            'unsealed_streams', (SELECT max(unsealed_streams) FROM database_identity),
+            'looked_at', coalesce(
+                (SELECT coalesce(looked_at, started_at) FROM sync_cycles
+                 WHERE outcome = 'completed' AND ($1 IS NULL OR cluster IS NULL OR cluster = $1) ORDER BY id DESC LIMIT 1),
+                (SELECT max(synced_at) FROM test_run_steps)),
+            'lost_steps', (SELECT coalesce(max(total - (SELECT count(*) FROM test_run_steps WHERE synced_at >= cycles.looked_at)), 0)
+                           FROM (SELECT total, coalesce(looked_at, started_at) AS looked_at FROM sync_cycles
+                                 WHERE outcome = 'completed' ORDER BY id DESC LIMIT 20) cycles))",
     orphans: "
         SELECT 'the log stream ' || id || ' (' || pod_name || '/' || container || ') is of step ' || step_id
                || ', which is not there'
@@ -248,7 +253,7 @@ pub(super) const SQL: Sql = Sql {
         FROM log_chunks WHERE stream_id = $1
           AND seq < coalesce((SELECT min(seq) FROM log_chunks WHERE stream_id = $1
                               AND (last_ts >= $2 OR first_ts >= $2 OR first_ts > last_ts)),
-                             (SELECT max(seq) + 1 FROM log_chunks WHERE stream_id = $1))",
+                             (SELECT max(seq) + 1 FROM log_chunks WHERE stream_id = $1 AND seq < 9223372036854775807))",
     chunk_rows: sql::CHUNK_ROWS,
     last_chunks: sql::LAST_CHUNKS,
     // BEGIN IMMEDIATE is the lock.
@@ -282,9 +287,10 @@ pub(super) const SQL: Sql = Sql {
                OR finished_at IS NOT new.value ->> 'finished_at')",
     insert_cycle: "
         INSERT INTO sync_cycles (started_at, duration_ms, \"trigger\", instance, outcome, total, updated, errors,
-                                 logs_updated, log_bytes)
+                                 logs_updated, log_bytes, looked_at, cluster)
         SELECT $1 ->> 'started_at', $1 ->> 'duration_ms', $1 ->> 'trigger', $1 ->> 'instance', $1 ->> 'outcome',
-               $1 ->> 'total', $1 ->> 'updated', $1 ->> 'errors', $1 ->> 'logs_updated', $1 ->> 'log_bytes'
+               $1 ->> 'total', $1 ->> 'updated', $1 ->> 'errors', $1 ->> 'logs_updated', $1 ->> 'log_bytes',
+               $1 ->> 'looked_at', $1 ->> 'cluster'
         WHERE NOT EXISTS (SELECT 1 FROM sync_cycles
                           WHERE started_at = $1 ->> 'started_at' AND instance = $1 ->> 'instance')
         RETURNING id",
@@ -311,7 +317,7 @@ pub(super) const SQL: Sql = Sql {
             'cursor_stepped', json(iif(cursor_stepped, 'true', 'false')), 'lines', lines, 'gaps', gaps,
             'bytes', bytes, 'replaced', replaced,
             'next_seq', coalesce(next_seq, CASE WHEN s.seal = 'unsealed'
-                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id) ELSE -1 END),
+                THEN (SELECT coalesce(max(seq) + 1, 0) FROM log_chunks WHERE stream_id = s.id AND seq < 9223372036854775807) ELSE -1 END),
             'hash_from', hash_from, 'hash', hash, 'hash_base', hash_base, 'gaps_hash', gaps_hash, 'seal', s.seal,
             'is_marked', json(iif(EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned'), 'true', 'false')))
         FROM log_streams s
@@ -346,7 +352,7 @@ pub(super) const SQL: Sql = Sql {
     last_cycles: "
         SELECT json_object('started_at', started_at, 'duration_ms', duration_ms, 'trigger', \"trigger\",
             'instance', instance, 'outcome', outcome, 'total', total, 'updated', updated,
-            'logs_updated', logs_updated, 'log_bytes', log_bytes,
+            'logs_updated', logs_updated, 'log_bytes', log_bytes, 'looked_at', looked_at, 'cluster', cluster,
             'errors', (SELECT json_group_array(json_object('step_id', step_id, 'step_name', step_name,
                 'k6_test_name', k6_test_name, 'error', error)) FROM sync_errors WHERE cycle_id = sync_cycles.id))
         FROM sync_cycles ORDER BY id DESC LIMIT $1",

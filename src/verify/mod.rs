@@ -50,6 +50,8 @@ pub struct Live<'a> {
     pub cluster: &'a Cluster,
     /// What of it is synced.
     pub scope: Scope,
+    /// `clusters.id`, if it is known which cluster it is.
+    pub id: Option<String>,
 }
 
 /// Told how many container logs there are, and of each that was checked.
@@ -83,8 +85,9 @@ pub async fn run(
         None => None,
     };
     let mut verification = Verification::default();
+    let cluster_id = live.as_ref().and_then(|live| live.id.clone());
     let (cluster, mut sight) = match live {
-        Some(Live { cluster, scope }) => {
+        Some(Live { cluster, scope, .. }) => {
             let test_runs = cluster.test_runs(&scope.namespaces).await?;
             let pods = cluster.pods(&scope.namespaces).await?;
             for bad in test_runs.malformed.iter().chain(&pods.malformed) {
@@ -99,14 +102,14 @@ pub async fn run(
         None => (None, None),
     };
     // Before the steps: what a cycle that ends meanwhile has seen is in them.
-    let overview = store.overview().await?;
+    let overview = store.overview(cluster_id.as_deref()).await?;
     progress.begin(u64::try_from(overview.streams).unwrap_or(0));
     let mut verifier = Verifier {
         store,
         cluster,
         concurrency: concurrency.clamp(1, MOST_AT_A_TIME),
         reads_all: cluster.is_none() || runs.is_some(),
-        database_id: overview.database_id.clone(),
+        overview: &overview,
         progress,
     };
     let mut after = i64::MIN;
@@ -121,9 +124,7 @@ pub async fn run(
             .await?;
     }
     if let Some(sight) = &sight {
-        verifier
-            .add_unseen(sight, &overview, &mut verification)
-            .await?;
+        verifier.add_unseen(sight, &mut verification).await?;
     }
     if runs.is_none() {
         let orphans = store.orphans().await?;
@@ -148,7 +149,7 @@ struct Verifier<'a, P> {
     concurrency: usize,
     /// Logs whose pods are not there are read too.
     reads_all: bool,
-    database_id: Option<String>,
+    overview: &'a Overview,
     progress: &'a P,
 }
 
@@ -179,7 +180,7 @@ impl<P: Progress> Verifier<'_, P> {
             let id = id_of(&step).unwrap_or_default();
             let mut streams = by_step.remove(&id).unwrap_or_default();
             let mut step = step;
-            let mut problems = step_problems(&step, streams.len());
+            let mut problems = step_problems(&step, streams.len(), self.overview);
             for _ in 0..ATTEMPTS {
                 if problems.is_empty() {
                     break;
@@ -193,7 +194,7 @@ impl<P: Progress> Verifier<'_, P> {
                 };
                 step = again;
                 streams = self.store.recorded(&[id]).await?;
-                problems = step_problems(&step, streams.len());
+                problems = step_problems(&step, streams.len(), self.overview);
             }
             let (run, name) = match &step {
                 Ok(step) => (step.test_run_id, step.name.clone()),
@@ -205,7 +206,7 @@ impl<P: Progress> Verifier<'_, P> {
             if let (Ok(step), Some(sight)) = (&step, &mut sight) {
                 let there = i64::try_from(streams.len()).unwrap_or(i64::MAX);
                 sight.note_step(step, there < step.streams);
-                if sight.is_held_unsaid(step, self.database_id.as_deref())
+                if sight.is_held_unsaid(step, self.overview.database_id.as_deref())
                     && self.is_held_unsaid(step, sight).await?
                 {
                     problems.push(
@@ -263,7 +264,7 @@ impl<P: Progress> Verifier<'_, P> {
             .steps_after(step.id.saturating_sub(1), None, 1)
             .await?;
         let is_still =
-            |step: &StepRow| Sight::bears_unsaid(&now, step, self.database_id.as_deref());
+            |step: &StepRow| Sight::bears_unsaid(&now, step, self.overview.database_id.as_deref());
         Ok(steps
             .iter()
             .flatten()
@@ -284,11 +285,23 @@ impl<P: Progress> Verifier<'_, P> {
         let mut verified = Verified::new(item.run, &item.step, &recorded.stream.facts);
         if pod.is_none() && !self.reads_all {
             verified.problems.clone_from(&item.step_problems);
-            verified.problems.extend(rows::row_problems(recorded));
+            verified
+                .problems
+                .extend(rows::row_problems(recorded, self.overview));
             verified.verdict = Verdict::Altered;
             return Ok((!verified.problems.is_empty()).then_some(verified));
         }
-        let sums = rows::check(self.store, recorded).await?;
+        let sums = match rows::check(self.store, recorded, self.overview).await {
+            Ok(sums) => sums,
+            // A damaged page, or one table that may not be read: it tells nothing of the others.
+            Err(error) if self.store.check_schema().await.is_ok() => {
+                verified.verdict = Verdict::Error;
+                verified.error = Some(error.to_string());
+                self.progress.step();
+                return Ok(Some(verified));
+            }
+            Err(error) => return Err(error.into()),
+        };
         verified.problems.clone_from(&item.step_problems);
         verified.problems.extend(sums.problems);
         verified.unproven = sums.unproven;
@@ -320,10 +333,9 @@ impl<P: Progress> Verifier<'_, P> {
     async fn add_unseen(
         &self,
         sight: &Sight,
-        overview: &Overview,
         verification: &mut Verification,
     ) -> Result<(), VerifyError> {
-        for unseen in sight.unseen(overview) {
+        for unseen in sight.unseen(self.overview) {
             let (run, step) = match unseen.step {
                 Some(claim) => (claim.run, claim.step.as_str()),
                 None => (0, unseen.pod.test_run.as_str()),
@@ -347,13 +359,13 @@ fn step_of(stream: &Read<Recorded>) -> i64 {
 }
 
 /// What is wrong with a step's row.
-fn step_problems(step: &Read<StepRow>, streams: usize) -> Vec<String> {
+fn step_problems(step: &Read<StepRow>, streams: usize, overview: &Overview) -> Vec<String> {
     let step = match step {
         Ok(step) => step,
         Err(bad) => return vec![format!("its row can't be read: {}", bad.problem)],
     };
     let mut problems = Vec::new();
-    if step.is_as_sealed() == Some(false) {
+    if !step.is_as_sealed(overview.unsealed_steps) {
         problems.push("its row in test_run_steps was changed".to_owned());
     }
     if i64::try_from(streams) != Ok(step.streams) {

@@ -1,9 +1,8 @@
 //! A record against itself: rows against their seals, chunks against counters and running hash. Needs no cluster.
 
-use super::VerifyError;
 use crate::store::model::{GapCause, GapRow, Recorded};
 use crate::store::proof::{Digest, facts_seal, stream_seal};
-use crate::store::{Store, StoreError};
+use crate::store::{Overview, Store, StoreError};
 
 /// Chunks read at a time; of at most 256 KiB each, but for longer lines.
 const CHUNKS: i64 = 8;
@@ -21,13 +20,15 @@ pub(super) struct Sums {
 }
 
 /// What is wrong with the row itself.
-pub(super) fn row_problems(recorded: &Recorded) -> Vec<String> {
+pub(super) fn row_problems(recorded: &Recorded, overview: &Overview) -> Vec<String> {
     let stream = &recorded.stream;
     let proof = &stream.position.proof;
+    let may_be_unsealed = stream.id <= overview.unsealed_streams;
     let mut problems = Vec::new();
     let is_as_sealed = match proof.seal {
         Digest::Unsealed => {
-            proof.hash_from.is_none()
+            may_be_unsealed
+                && proof.hash_from.is_none()
                 && [proof.hash, proof.hash_base, proof.gaps_hash] == [Digest::Unsealed; 3]
         }
         seal => seal == stream_seal(stream.id, &stream.position, stream.complete),
@@ -35,8 +36,11 @@ pub(super) fn row_problems(recorded: &Recorded) -> Vec<String> {
     if !is_as_sealed {
         problems.push("its row in log_streams was changed: counters, cursor or hashes".to_owned());
     }
-    let is_sealed = recorded.facts_seal != Digest::Unsealed;
-    if is_sealed && recorded.facts_seal != facts_seal(&stream.facts) {
+    let is_as_sealed = match recorded.facts_seal {
+        Digest::Unsealed => may_be_unsealed,
+        seal => seal == facts_seal(&stream.facts),
+    };
+    if !is_as_sealed {
         problems.push(
             "its row in log_streams was changed: what Kubernetes said of the container".to_owned(),
         );
@@ -45,10 +49,14 @@ pub(super) fn row_problems(recorded: &Recorded) -> Vec<String> {
 }
 
 /// Reads a whole log and checks it.
-pub(super) async fn check(store: &Store, recorded: &Recorded) -> Result<Sums, VerifyError> {
+pub(super) async fn check(
+    store: &Store,
+    recorded: &Recorded,
+    overview: &Overview,
+) -> Result<Sums, StoreError> {
     let mut recorded = recorded.clone();
     for _ in 1..ATTEMPTS {
-        let sums = check_once(store, &recorded).await?;
+        let sums = check_once(store, &recorded, overview).await?;
         if sums.problems.is_empty() {
             return Ok(sums);
         }
@@ -57,13 +65,17 @@ pub(super) async fn check(store: &Store, recorded: &Recorded) -> Result<Sums, Ve
             _ => return Ok(sums),
         }
     }
-    check_once(store, &recorded).await
+    check_once(store, &recorded, overview).await
 }
 
-async fn check_once(store: &Store, recorded: &Recorded) -> Result<Sums, VerifyError> {
+async fn check_once(
+    store: &Store,
+    recorded: &Recorded,
+    overview: &Overview,
+) -> Result<Sums, StoreError> {
     let stream = &recorded.stream;
     let mut sums = Sums {
-        problems: row_problems(recorded),
+        problems: row_problems(recorded, overview),
         ..Sums::default()
     };
     let is_pruned = check_gaps(store, recorded, &mut sums).await?;
@@ -72,21 +84,18 @@ async fn check_once(store: &Store, recorded: &Recorded) -> Result<Sums, VerifyEr
         hash: proof.hash_base,
         ..Chunks::default()
     };
-    let mut seq = i64::MIN;
-    loop {
+    let mut from = Some(i64::MIN);
+    while let Some(seq) = from {
         let rows = match store.chunk_rows(stream.id, seq, CHUNKS).await {
             Ok(rows) => rows,
-            // A number that is none, in SQLite.
-            Err(error @ StoreError::Statement { .. }) => {
+            // A number that is none, in SQLite. Whatever else fails tells nothing of the row.
+            Err(error) if error.is_of_a_value() => {
                 sums.problems.push(error.to_string());
                 return Ok(sums);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
-        let Some(last) = rows.last() else {
-            break;
-        };
-        seq = last.seq.saturating_add(1);
+        from = rows.last().and_then(|last| last.seq.checked_add(1));
         for row in &rows {
             let lines = row.chunk.body.split_inclusive('\n').count();
             if i64::try_from(lines) != Ok(row.chunk.lines) {
@@ -99,10 +108,15 @@ async fn check_once(store: &Store, recorded: &Recorded) -> Result<Sums, VerifyEr
                 chunks.first = Some(row.seq);
             } else if chunks.next != row.seq {
                 chunks.is_torn = true;
-                sums.problems.push(match row.seq - chunks.next {
-                    1 => format!("chunk {} is missing", chunks.next),
-                    _ => format!("chunks {} to {} are missing", chunks.next, row.seq - 1),
-                });
+                sums.problems
+                    .push(match row.seq.saturating_sub(chunks.next) {
+                        1 => format!("chunk {} is missing", chunks.next),
+                        _ => format!(
+                            "chunks {} to {} are missing",
+                            chunks.next,
+                            row.seq.saturating_sub(1)
+                        ),
+                    });
             }
             chunks.next = row.seq.saturating_add(1);
             sums.lines += lines as u64;
@@ -152,7 +166,7 @@ impl Chunks {
             if next < proof.next_seq {
                 problems.push(format!(
                     "the chunks from {next} to {} are missing",
-                    proof.next_seq - 1
+                    proof.next_seq.saturating_sub(1)
                 ));
             } else if next > proof.next_seq {
                 problems.push(format!(
@@ -176,7 +190,7 @@ async fn check_gaps(
     store: &Store,
     recorded: &Recorded,
     sums: &mut Sums,
-) -> Result<bool, VerifyError> {
+) -> Result<bool, StoreError> {
     let position = &recorded.stream.position;
     let mut gaps: Vec<GapRow> = Vec::new();
     let rows = store.gap_rows(recorded.stream.id).await?;

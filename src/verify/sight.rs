@@ -230,11 +230,12 @@ impl Sight {
 /// something is known to be gone.
 fn is_overdue(begun: Timestamp, step: Option<&Claim>, overview: &Overview) -> bool {
     let looked = match step {
-        Some(step) if !step.is_final => step.synced_at.or(overview.cycle),
-        _ => overview.cycle,
+        Some(step) if !step.is_final => step.synced_at.or(overview.looked_at),
+        _ => overview.looked_at,
     };
     let Some(looked) = looked else {
-        return false;
+        // Somebody has recorded something, and what says when is gone.
+        return overview.streams > 0;
     };
     let is_certain = begun
         .saturating_add(STAMP)

@@ -47,6 +47,9 @@ const UNSEEN_OFFLINE: [(&str, Change); 1] = [
     ("test_run_steps", Change::Delete),
 ];
 
+/// What a hash looks like, and is none.
+const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Delete,
@@ -143,12 +146,20 @@ fn others(column: &Column) -> Vec<String> {
             "role" => &["starter", "runner", "other"],
             "cause" => &["pruned", "deleted", "clock"],
             "body" => &["other line\n"],
+            "seal" | "facts_seal" | "hash" | "hash_base" | "gaps_hash" => {
+                &["unsealed", "new", NO_HASH]
+            }
             _ => &[],
         };
         others.extend(words.iter().map(|word| format!("'{word}'")));
         return others;
     }
-    vec!["NULL".to_owned(), format!("coalesce({name}, 0) + 1")]
+    vec![
+        "NULL".to_owned(),
+        format!("coalesce({name}, 0) + 1"),
+        i64::MIN.to_string(),
+        i64::MAX.to_string(),
+    ]
 }
 
 async fn cases(database: &Database) -> Vec<Case> {
@@ -166,6 +177,9 @@ async fn cases(database: &Database) -> Vec<Case> {
                 sql: vec![format!("DELETE FROM {table} WHERE {place}")],
             });
             cases.push(double(table, place, &names));
+            if table == "log_chunks" {
+                cases.push(at_the_end_of_numbers(place, &names));
+            }
             // Columns are alike in all rows, but for the first and the last chunk of a log.
             if number > usize::from(table == "log_chunks") {
                 continue;
@@ -222,6 +236,25 @@ fn double(table: &'static str, place: &str, names: &[&str]) -> Case {
         what: format!("double {table} {place}"),
         sql: vec![format!(
             "INSERT INTO {table} ({}) SELECT {} FROM {table} WHERE {place}",
+            names.join(", "),
+            values.join(", ")
+        )],
+    }
+}
+
+/// The chunk once more, with the last number that there is: none comes after it.
+fn at_the_end_of_numbers(place: &str, names: &[&str]) -> Case {
+    let values = names.iter().map(|name| match *name {
+        "seq" => i64::MAX.to_string(),
+        name => name.to_owned(),
+    });
+    let values: Vec<String> = values.collect();
+    Case {
+        table: "log_chunks",
+        change: Change::Double,
+        what: format!("double log_chunks {place} as the last chunk that there can be"),
+        sql: vec![format!(
+            "INSERT INTO log_chunks ({}) SELECT {} FROM log_chunks WHERE {place}",
             names.join(", "),
             values.join(", ")
         )],

@@ -1,11 +1,17 @@
 //! `k6sync verify`: logs against their record.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use jiff::SignedDuration;
 use k6sync_standin::Options;
 use serde_json::{Value, json};
 
 use crate::on_both_databases;
 use crate::support::cluster::{State, write_lines};
 use crate::support::program::Run;
+use crate::support::running_loop::wait_for;
 use crate::support::{Cluster, Database, Program};
 
 on_both_databases!(
@@ -23,6 +29,9 @@ on_both_databases!(
     a_container_that_is_not_on_record_is_told,
     a_container_that_is_younger_than_the_last_sync_is_not_yet_there,
     clock_steps_and_a_rotation_are_no_difference,
+    containers_are_compared_with_cycles_by_the_clusters_clock,
+    what_was_deleted_shows_when_no_cycle_is_left,
+    a_chunk_with_the_last_number_stops_neither_verify_nor_sync,
     what_was_changed_before_the_next_sync_is_found_after_it,
     records_older_than_hashes_are_read_and_hashed_from_their_next_chunk_on,
 );
@@ -30,6 +39,7 @@ on_both_databases!(
 /// 2026-11-23T04:39:50Z
 const BASE: i64 = 1_795_408_790_000_000_000;
 const SECOND: i64 = 1_000_000_000;
+const PROMPTLY: Duration = Duration::from_secs(30);
 
 async fn sync(cluster: &Cluster, database: &Database) {
     let report = Program::sync_once(cluster, database, &[]).report().await;
@@ -343,6 +353,101 @@ async fn a_container_that_is_younger_than_the_last_sync_is_not_yet_there(databas
     assert_eq!(verdicts, ["equal", "notYet"]);
 }
 
+/// A sync whose clock is ahead of the API server's has looked earlier than it thinks, and one that is behind later.
+async fn containers_are_compared_with_cycles_by_the_clusters_clock(database: Database) {
+    for hours in [-1, 1] {
+        let cluster = Cluster::standin(Options::default()).await;
+        cluster
+            .standin_cluster()
+            .set_clock_offset(SignedDuration::from_hours(hours));
+        Program::new(&["migrate", "--new-cluster", "--database-url", database.url()])
+            .kubeconfig(cluster.kubeconfig())
+            .run()
+            .await;
+        let pod = cluster.running("shop", 1).await.remove(0);
+        write_lines(&cluster.log(&pod, "k6"), 0..5);
+        sync(&cluster, &database).await;
+        cluster.running("cart", 1).await;
+        let (code, containers) = verified(&cluster, &database).await;
+        assert_eq!(code, 0, "{hours}: {containers:?}");
+        let is_not_yet = |container: &&Value| container["verdict"] == "notYet";
+        assert_eq!(containers.iter().filter(is_not_yet).count(), 1, "{hours}");
+    }
+}
+
+async fn what_was_deleted_shows_when_no_cycle_is_left(database: Database) {
+    let (cluster, pod) = recorded(&database, 5, true).await;
+    let other = cluster.running("cart", 1).await.remove(0);
+    write_lines(&cluster.log(&other, "k6"), 0..5);
+    for deletion in [
+        &["DELETE FROM test_runs WHERE name = 'shop'"][..],
+        &[
+            "DELETE FROM log_chunks WHERE stream_id IN (SELECT id FROM log_streams WHERE exit_code = 0)",
+            "DELETE FROM log_streams WHERE exit_code = 0",
+            "UPDATE test_run_steps SET streams = 0 WHERE k6_test_name = 'shop'",
+        ],
+    ] {
+        // Objects are stamped in whole seconds: a container of the last sync's second may be younger than it.
+        wait_for("the missing container", PROMPTLY, async || {
+            sync(&cluster, &database).await;
+            let saved = database.save().await;
+            for sql in deletion.iter().chain(&["DELETE FROM sync_cycles"]) {
+                database.execute(sql).await;
+            }
+            let run = verify(&cluster, &database, &[]).await;
+            database.restore(&saved).await;
+            let words = [&format!("{pod}/k6"), "UNRECORDED"];
+            run.code == 1 && words.iter().all(|words| run.stdout.contains(*words))
+        })
+        .await;
+    }
+}
+
+async fn a_chunk_with_the_last_number_stops_neither_verify_nor_sync(database: Database) {
+    let (cluster, pod) = recorded(&database, 5, false).await;
+    database
+        .execute(&format!(
+            "INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
+             SELECT stream_id, {}, first_ts, last_ts, lines, body FROM log_chunks",
+            i64::MAX
+        ))
+        .await;
+    write_lines(&cluster.log(&pod, "k6"), 5..8);
+    sync(&cluster, &database).await;
+    assert_eq!(database.number("SELECT lines FROM log_streams").await, 8);
+    for run in [
+        verify(&cluster, &database, &[]).await,
+        offline(&database).await,
+    ] {
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.stdout.contains(&format!("{pod}/k6")), "{run:?}");
+    }
+}
+
+/// The disk, not somebody: nothing is said to be altered, and what can be read is verified.
+#[tokio::test]
+async fn a_damaged_page_is_no_change_of_the_record() {
+    let database = Database::sqlite();
+    let (_cluster, pod) = recorded(&database, 5, false).await;
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    let sizes = "SELECT (rootpage - 1) * page_size FROM sqlite_master, pragma_page_size WHERE name = 'log_chunks'";
+    let page = u64::try_from(database.number(sizes).await).unwrap();
+    let file = OpenOptions::new()
+        .write(true)
+        .open(database.sqlite_file().unwrap())
+        .unwrap();
+    file.write_all_at(&[0xff; 4096], page).unwrap();
+    let run = Program::new(&["verify", "--offline", "--run", "shop"])
+        .args(&["--database-url", database.url()])
+        .run()
+        .await;
+    assert_eq!(run.code, 1, "{run:?}");
+    for words in [&format!("{pod}/k6"), "ERROR", "is damaged"] {
+        assert!(run.stdout.contains(words), "{run:?}");
+    }
+    assert!(!run.stdout.contains("ALTERED"), "{run:?}");
+}
+
 async fn clock_steps_and_a_rotation_are_no_difference(database: Database) {
     let (cluster, pod) = recorded(&database, 1, false).await;
     let log = cluster.log(&pod, "k6");
@@ -398,6 +503,9 @@ async fn records_older_than_hashes_are_read_and_hashed_from_their_next_chunk_on(
         .await;
     database
         .execute("UPDATE test_run_steps SET seal = 'unsealed'")
+        .await;
+    database
+        .execute("UPDATE database_identity SET unsealed_steps = 1, unsealed_streams = 1")
         .await;
     let (code, containers) = verified(&cluster, &database).await;
     assert_eq!((code, &containers[0]["unproven"]), (0, &5.into()));
