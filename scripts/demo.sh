@@ -65,4 +65,4 @@ target/debug/examples/show
 say "Is the record what the logs say? k6sync verify:"
 target/debug/k6sync verify
 
-say "That was a database in a temporary folder and a stand-in cluster; README.md says how to run it on your own."
+say "That was a database in a temporary folder and a stand-in cluster; README.md says how to run k6sync on your own."

@@ -64,7 +64,7 @@ status=0
 cargo test --workspace --locked "$@" 2>&1 | tee "$log" || status=$?
 # Fields of $figures: scenario, database, kills, faults, lines, lost, doubled, gaps expected, gaps found.
 if [ -s "$figures" ]; then
-    say "The record under faults (README: What is promised)"
+    say "The record under faults (docs/guarantees.md)"
     sort "$figures" | awk -F '\t' '
         function row(name, database) {
             printf "  %-20s %-10s %7s %7s %9s %6s %8s %9s %6s\n", name, database, k, f, l, lost, doubled, expected, found

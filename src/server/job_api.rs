@@ -1,4 +1,4 @@
-//! The job-control API: `GET` and `POST /api/dashboard/load-testing/sync-job` (**contract**: docs/job-api.md).
+//! The job-control API: `GET` and `POST /api/dashboard/load-testing/sync-job` (**contract**: docs/api.md).
 //!
 //! It reads and patches the control ConfigMap and nothing else, so that every replica and every door sees one truth.
 

@@ -172,7 +172,7 @@ fn problem(url: &DatabaseUrl, error: &sqlx::Error) -> String {
                 "; the server is a standby, or set to default_transaction_read_only: name the primary"
             }
             (DatabaseUrl::Postgres(_), Some("26000" | "42P05")) => {
-                "; is there a pooler before the server that k6sync does not recognize? docs/databases.md tells which it does"
+                "; is there a pooler before the server that k6sync does not recognize? docs/database.md says which it does"
             }
             // SQLite's result codes, https://www.sqlite.org/rescode.html; extended ones in the upper bytes.
             (DatabaseUrl::Sqlite(_), Some(code)) => {

@@ -14,7 +14,7 @@ use crate::support::{Cluster, Database, Program, RunningLoop};
 const PATH: &str = "/api/dashboard/load-testing/sync-job";
 /// As short as a key may be.
 const KEY: &str = "0123456789abcdef";
-/// An edit of the ConfigMap takes effect within this (README.md, "Control").
+/// An edit of the ConfigMap takes effect within this (docs/operating.md, "Switch it on and off").
 const AT_ONCE: Duration = Duration::from_secs(2);
 /// A review is believed for 10 s; and requests take a moment.
 const REVIEWED_WITHIN: Duration = Duration::from_secs(12);

@@ -1179,10 +1179,12 @@ fn the_kubectl_run_line_makes_the_pod_of_the_file() {
             "kubectl -n {NAMESPACE} run {name} --rm --attach --quiet --restart=Never --image={IMAGE}"
         )
     );
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    for shown in run_lines(&std::fs::read_to_string(readme).unwrap()) {
-        assert_eq!(overrides(&shown), expected, "in the README");
-        assert!(shown.starts_with(flags), "in the README: {shown}");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let shown = run_lines(&std::fs::read_to_string(page).unwrap());
+    assert_eq!(shown.len(), 1, "in docs/operating.md");
+    for shown in shown {
+        assert_eq!(overrides(&shown), expected, "in docs/operating.md");
+        assert!(shown.starts_with(flags), "in docs/operating.md: {shown}");
     }
 }
 

@@ -153,7 +153,7 @@ impl Gap {
     }
 }
 
-/// As SQL text can hold it: one U+FFFD for each run of NUL and of bytes of broken sequences, as the README says.
+/// As SQL text can hold it: one U+FFFD for each run of NUL and of bytes of broken sequences, as docs/database.md says.
 fn as_stored(line: &[u8]) -> String {
     let mut text = String::new();
     let mut put = |char: char| {

@@ -198,7 +198,7 @@ impl World {
             return;
         }
         // Nobody can tell that a log was rotated before its first line was read, nor that a line is another one when it
-        // bears the very nanosecond of the last one before the rotation: the README says so.
+        // bears the very nanosecond of the last one before the rotation: docs/guarantees.md says so.
         if self.rules.rotations && self.witnesses[witness].recorded && self.random.one_in(5) {
             self.clock += 1;
             let it = &mut self.witnesses[witness];
