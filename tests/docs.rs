@@ -1,5 +1,5 @@
 //! What the documentation points at exists: headings that comments cite, files and anchors that pages link to, evidence
-//! and tests that `docs/facts.md` names.
+//! and tests that `docs/facts.md` names. And a reader can find it: the README is short, and no page is without a link.
 //!
 //! No dependency but std, so that `rustc --test tests/docs.rs` is enough to run it.
 
@@ -256,6 +256,36 @@ fn links_lead_somewhere() {
         }
     }
     assert!(links > 10, "only {links} links found");
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = fs::read_to_string(root().join("README.md"))
+        .unwrap()
+        .lines()
+        .count();
+    assert!(
+        lines <= 200,
+        "README.md has {lines} lines; move what is for one kind of reader to docs/"
+    );
+}
+
+#[test]
+fn every_page_and_script_is_in_an_index() {
+    for (index, folder, ending) in [
+        ("README.md", "docs", ".md"),
+        ("scripts/README.md", "scripts", ".sh"),
+    ] {
+        let text = fs::read_to_string(root().join(index)).unwrap();
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let is_linked = targets(&text).iter().any(|target| target.ends_with(&name));
+            assert!(
+                !name.ends_with(ending) || is_linked,
+                "{index} does not link to {folder}/{name}"
+            );
+        }
+    }
 }
 
 #[test]
