@@ -1,5 +1,5 @@
 //! What the documentation points at exists: headings that comments cite, files and anchors that pages link to, evidence
-//! and tests that `docs/facts.md` names. And a reader can find it: the README is short, and no page is without a link.
+//! and tests that `docs/facts.md` names. And what there is can be found: keys, columns, pages and scripts.
 //!
 //! No dependency but std, so that `rustc --test tests/docs.rs` is enough to run it.
 
@@ -256,6 +256,74 @@ fn links_lead_somewhere() {
         }
     }
     assert!(links > 10, "only {links} links found");
+}
+
+#[test]
+fn every_key_of_the_configuration_is_explained() {
+    let example = fs::read_to_string(root().join("config.example.yaml")).unwrap();
+    let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let mut parent = "";
+    let mut keys = 0;
+    for line in example.lines().filter(|line| !line.contains('#')) {
+        let Some((key, value)) = line.split_once(':') else {
+            continue;
+        };
+        let name = match key.strip_prefix("  ") {
+            Some(key) => format!("`{parent}.{key}`"),
+            None => format!("`{key}`"),
+        };
+        if value.is_empty() {
+            parent = key;
+            continue;
+        }
+        assert!(
+            page.contains(&name),
+            "docs/configuration.md does not have {name}"
+        );
+        keys += 1;
+    }
+    assert!(keys > 15, "only {keys} keys found");
+}
+
+#[test]
+fn every_column_is_explained() {
+    let pages: String = ["docs/database.md", "docs/guarantees.md"]
+        .iter()
+        .map(|page| fs::read_to_string(root().join(page)).unwrap())
+        .collect();
+    let mut columns = 0;
+    let mut check = |path: &str, name: &str| {
+        let name = name.trim_matches('"');
+        let is_there = [format!("`{name}`"), format!(".{name}`")]
+            .iter()
+            .any(|name| pages.contains(name.as_str()));
+        assert!(is_there, "{path}: docs/database.md does not have {name}");
+        columns += 1;
+    };
+    for (path, sql) in files() {
+        if !path.starts_with("src/store/migrations/") {
+            continue;
+        }
+        let mut in_table = false;
+        for line in sql.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["CREATE", "TABLE", name, ..] => {
+                    check(&path, name);
+                    in_table = true;
+                }
+                ["ALTER", "TABLE", _, "ADD", "COLUMN", name, ..] => check(&path, name),
+                [first, ..] if first.starts_with(')') => in_table = false,
+                [name, _, ..]
+                    if in_table && name.starts_with(|c: char| c.is_lowercase() || c == '"') =>
+                {
+                    check(&path, name);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(columns > 80, "only {columns} columns found");
 }
 
 #[test]
