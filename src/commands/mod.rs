@@ -19,7 +19,7 @@ use crate::cli::{Cli, Command, Common, HoldMode};
 use crate::cluster::{Cluster, ClusterError, Namespaces};
 use crate::config::{self, Config, ConfigError};
 use crate::control::ControlMap;
-use crate::cycle::{Holding, Settings};
+use crate::cycle::{Effect, Holding, Settings};
 use crate::harmless;
 use crate::server::tls::TlsError;
 use crate::store::{Store, StoreError};
@@ -136,15 +136,17 @@ fn settings(config: &Config, cluster: &Cluster, trigger: &'static str, dry_run: 
         concurrency: config.capture_concurrency,
         // After a sync by hand nobody knows when the next one comes.
         may_rest: false,
-        hold: match config.capture_hold {
-            Some(HoldMode::All) => Holding::All,
-            Some(HoldMode::Cleanup) => Holding::Cleanup,
-            Some(HoldMode::None) => Holding::Nothing,
-            // Said by nobody, so that a sync by hand leaves alone what a loop holds.
-            None => Holding::Unsaid,
+        effect: match dry_run {
+            true => Effect::DryRun,
+            false => Effect::Full(match config.capture_hold {
+                Some(HoldMode::All) => Holding::All,
+                Some(HoldMode::Cleanup) => Holding::Cleanup,
+                Some(HoldMode::None) => Holding::Nothing,
+                // Said by nobody, so that a sync by hand leaves alone what a loop holds.
+                None => Holding::Unsaid,
+            }),
         },
         hold_timeout: config.capture_hold_timeout,
-        dry_run,
         cluster: None,
         trigger,
         instance: config.instance.clone(),

@@ -18,7 +18,7 @@ use crate::cli::Loop;
 use crate::cluster::Cluster;
 use crate::config::{self, Config};
 use crate::control::{Control, ControlMap, Interval};
-use crate::cycle::{self, Holding, Report, RunError, Settings};
+use crate::cycle::{self, Effect, Holding, Report, RunError, Settings};
 use crate::election::{Election, Leadership};
 use crate::schedule::Schedule;
 use crate::server::auth::Authorizer;
@@ -185,8 +185,8 @@ fn watch_control(
 fn settings(config: &Config, cluster: &Cluster) -> Settings {
     let settings = super::settings(config, cluster, "loop", false);
     Settings {
-        hold: match settings.hold {
-            Holding::Unsaid => Holding::CleanupIfAllowed,
+        effect: match settings.effect {
+            Effect::Full(Holding::Unsaid) => Effect::Full(Holding::CleanupIfAllowed),
             said => said,
         },
         ..settings
@@ -404,7 +404,7 @@ impl SyncLoop {
         if !to_hold.is_empty() {
             let (cluster, store, settings) = (cluster.clone(), Arc::clone(store), settings.clone());
             self.at_once.spawn(async move {
-                let held = cycle::hold::at_once(&cluster, &store, &settings, &to_hold);
+                let held = cycle::hold::hold_new(&cluster, &store, &settings, &to_hold);
                 if let Err(error) = held.await {
                     tracing::warn!(%error, "new TestRuns could not be held; the next cycle tries again");
                 }
@@ -413,7 +413,7 @@ impl SyncLoop {
         if !to_let_go.is_empty() {
             let (store, settings) = (Arc::clone(store), settings.clone());
             self.at_once.spawn(async move {
-                let free = cycle::hold::let_go(&cluster, &store, &settings, &to_let_go);
+                let free = cycle::release_deleted(&cluster, &store, &settings, &to_let_go);
                 if let Err(error) = free.await {
                     tracing::warn!(%error, "deleted TestRuns could not be let go; the next cycle tries again");
                 }
@@ -424,7 +424,7 @@ impl SyncLoop {
     /// Nobody may look after them from now on.
     async fn let_go_of_deleted(&self) {
         let cluster = self.swift.until(Instant::now() + LAST_RELEASE);
-        let released = cycle::hold::let_go_of_deleted(&cluster, &self.store, &self.settings);
+        let released = cycle::hold::release_deleted_at_exit(&cluster, &self.store, &self.settings);
         let problem = match timeout(LAST_RELEASE, released).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::cluster::{Cluster, ClusterError, Namespaces};
 use crate::store::{KnownNamespace, Registration, SeenNamespace, Store};
 
-use super::{RunError, Settings};
+use super::error::RunError;
+use super::settings::Settings;
 
 /// Every cluster has it, and it is never made anew.
 const KUBE_SYSTEM: &str = "kube-system";
@@ -59,7 +60,7 @@ pub async fn identify(
     let found = found.or_else(|| find(&known, &seen));
     let is_known = |seen: &SeenNamespace| known.iter().any(|known| known.uid == seen.uid);
     let id = match found {
-        Some(id) if settings.dry_run || seen.iter().all(is_known) => id,
+        Some(id) if settings.is_dry_run() || seen.iter().all(is_known) => id,
         Some(id) => note(store, &seen, Registration::Same(&id))
             .await?
             .unwrap_or(id),
@@ -69,7 +70,7 @@ pub async fn identify(
                 true => Registration::Another,
                 false => return Err(other(cluster, store, &known, &seen)),
             };
-            match settings.dry_run {
+            match settings.is_dry_run() {
                 true => seen[0].uid.clone(),
                 false => match note(store, &seen, registration).await? {
                     Some(id) => id,

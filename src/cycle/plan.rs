@@ -12,7 +12,8 @@ use crate::cluster::{
 use crate::harmless;
 use crate::isolate::isolated;
 use crate::store::model::{
-    GapCause, Role, Status, Step, StepRecord, Stream, StreamFacts, StreamKey, StreamState,
+    GapCause, Role, Status, Step, StepRecord, StepUpdate, Stream, StreamFacts, StreamKey,
+    StreamState,
 };
 
 /// API servers stamp objects with clocks of their own: a pod may look so much older than the TestRun that it belongs to.
@@ -77,6 +78,17 @@ pub struct StepPlan {
 }
 
 impl StepPlan {
+    /// What is to be stored of the step, if anything changed.
+    pub(super) fn update(&self) -> Option<StepUpdate> {
+        (self.record != self.step.record).then(|| StepUpdate {
+            id: self.step.id,
+            test_run_id: self.step.test_run_id,
+            namespace: self.step.namespace.clone(),
+            version: self.step.version,
+            record: self.record.clone(),
+        })
+    }
+
     /// Its TestRun is being deleted, or was, while runners still run: they are to stop.
     pub fn is_to_stop(&self) -> bool {
         !self.record.status.is_final()

@@ -1,8 +1,11 @@
 //! Which of the namespaces can be listed in this cycle. Of several, one that can't fails alone: what is in it is left as it
 //! is, and the others are synced.
 
+use std::collections::HashSet;
+
 use super::report::Failure;
 use crate::cluster::{Cluster, ClusterError, Listed, Namespaces, Pod, TestRun};
+use crate::store::model::Step;
 
 /// The namespaces that could be listed so far, and why others could not.
 #[derive(Debug)]
@@ -33,6 +36,33 @@ impl Reach {
             self.join(&part, listed, &mut all)?;
         }
         Ok(all)
+    }
+
+    /// Adds the TestRuns of steps that are not in the list yet: one that appeared after it may have been adopted by another
+    /// sync before the steps were read. Only a list after them says whether it is gone.
+    ///
+    /// # Errors
+    /// The API server's; a namespace's own only if none is left.
+    pub(super) async fn add_overtaken(
+        &mut self,
+        cluster: &Cluster,
+        steps: &[Step],
+        test_runs: &mut Listed<TestRun>,
+    ) -> Result<(), ClusterError> {
+        let listed: HashSet<&str> = test_runs.items.iter().map(|run| run.uid.as_str()).collect();
+        let missing: HashSet<&str> = steps
+            .iter()
+            .filter(|step| !step.record.status.is_final() && self.has(&step.namespace))
+            .filter_map(|step| step.record.k6_uid.as_deref())
+            .filter(|uid| !listed.contains(uid))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut later = self.test_runs(cluster).await?.items;
+        later.retain(|run| missing.contains(run.uid.as_str()));
+        test_runs.items.extend(later);
+        Ok(())
     }
 
     /// The pods of all that are in reach.

@@ -1,12 +1,34 @@
 //! What a cycle did, for people and for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::Instant;
 
-use crate::store::model::{GapCause, Status};
+use super::error::RunError;
+use super::logs::Captures;
+use super::plan::StepPlan;
+use super::settings::Settings;
+use crate::harmless;
+use crate::store::model::{BadStep, CycleError, CycleRecord, GapCause, Status, Step};
+
+/// When a cycle began, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub(super) at: Timestamp,
+    pub(super) instant: Instant,
+}
+
+impl Begun {
+    pub(super) fn now() -> Self {
+        Self {
+            at: Timestamp::now(),
+            instant: Instant::now(),
+        }
+    }
+}
 
 /// A cycle's report. As JSON it is the contract of `sync-once -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,6 +103,16 @@ pub struct Failure {
 }
 
 impl Failure {
+    pub(super) fn of_step(step: &Step, error: String) -> Self {
+        Self {
+            step: step.name.clone(),
+            k6_test_name: step.k6_test_name.clone(),
+            namespace: step.namespace.clone(),
+            error,
+            step_id: (step.id > 0).then_some(step.id),
+        }
+    }
+
     /// It names no step: it is about the namespace.
     pub fn is_of_namespace(&self) -> bool {
         self.step.is_empty() && self.k6_test_name.is_empty() && !self.namespace.is_empty()
@@ -88,6 +120,61 @@ impl Failure {
 }
 
 impl Report {
+    /// What a cycle came to. Its failures are logged too.
+    pub(super) fn new(
+        begun: &Begun,
+        plans: &[StepPlan],
+        captures: &Captures,
+        updated: usize,
+        failures: Vec<Failure>,
+    ) -> Self {
+        let failures: Vec<Failure> = failures.into_iter().map(harmless).collect();
+        for failure in &failures {
+            tracing::warn!(
+                step = failure.step,
+                k6_test_name = failure.k6_test_name,
+                namespace = failure.namespace,
+                error = failure.error,
+                "{} could not be synced",
+                if failure.is_of_namespace() {
+                    "a namespace"
+                } else {
+                    "a step"
+                }
+            );
+        }
+        let with_new_lines: HashSet<i64> = captures
+            .iter()
+            .filter(|(_, captured)| captured.lines > 0)
+            .map(|(step_id, _)| *step_id)
+            .collect();
+        Self {
+            outcome: Outcome::Completed,
+            total: plans.len(),
+            updated,
+            errors: failures.len(),
+            logs_updated: with_new_lines.len(),
+            log_bytes: captures.iter().map(|(_, captured)| captured.bytes).sum(),
+            duration_ms: begun.instant.elapsed().as_millis(),
+            failures,
+            dry_run: None,
+            details: details(plans, captures),
+        }
+    }
+
+    /// Says in the log that the cycle was completed.
+    pub(super) fn log(&self) {
+        tracing::info!(
+            total = self.total,
+            updated = self.updated,
+            errors = self.errors,
+            logs_updated = self.logs_updated,
+            log_bytes = self.log_bytes,
+            duration_ms = self.duration_ms,
+            "K6 steps sync completed"
+        );
+    }
+
     /// Nothing was done, since sync is switched off.
     pub fn disabled() -> Self {
         Self {
@@ -158,6 +245,158 @@ fn steps(count: usize) -> String {
     match count {
         1 => "1 step".to_owned(),
         count => format!("{count} steps"),
+    }
+}
+
+/// Rows of the database that can't be understood, or must not be touched.
+pub(super) fn failures_of_rows(rows: Vec<BadStep>) -> Vec<Failure> {
+    rows.into_iter()
+        .map(|bad| Failure {
+            step: bad.name.unwrap_or_default(),
+            k6_test_name: bad.k6_test_name.unwrap_or_default(),
+            namespace: String::new(),
+            error: bad.error,
+            step_id: bad.id,
+        })
+        .collect()
+}
+
+/// What went wrong with single steps.
+pub(super) fn failures_of_steps(plans: &[StepPlan], captures: &Captures) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for plan in plans {
+        let errors = plan.errors.iter().cloned();
+        failures.extend(errors.map(|error| Failure::of_step(&plan.step, error)));
+    }
+    let steps: HashMap<i64, &Step> = plans.iter().map(|p| (p.step.id, &p.step)).collect();
+    for (step_id, captured) in captures {
+        if let (Some(error), Some(step)) = (&captured.error, steps.get(step_id)) {
+            failures.push(Failure::of_step(step, error.to_string()));
+        }
+    }
+    failures
+}
+
+/// What went wrong, in words that do no harm wherever they are shown.
+fn harmless(failure: Failure) -> Failure {
+    let Failure {
+        step,
+        k6_test_name,
+        namespace,
+        error,
+        step_id,
+    } = failure;
+    Failure {
+        step: harmless::line(step),
+        k6_test_name: harmless::line(k6_test_name),
+        namespace: harmless::line(namespace),
+        error: harmless::line(error),
+        step_id,
+    }
+}
+
+fn details(plans: &[StepPlan], captures: &Captures) -> Details {
+    let mut details = Details::default();
+    for plan in plans {
+        *details.statuses.entry(plan.record.status).or_default() += 1;
+    }
+    for (_, captured) in captures {
+        details.lines += u64::try_from(captured.lines).unwrap_or(0);
+        for cause in &captured.gaps {
+            *details.gaps.entry(*cause).or_default() += 1;
+        }
+    }
+    details
+}
+
+/// What a dry run would have done, a line each.
+pub(super) fn changes(plans: &[StepPlan], captures: &Captures) -> Vec<String> {
+    let mut lines: HashMap<i64, (i64, usize)> = HashMap::new();
+    for (step_id, captured) in captures {
+        let sum = lines.entry(*step_id).or_default();
+        sum.0 += captured.lines;
+        sum.1 += captured.gaps.len();
+    }
+    let mut changes = Vec::new();
+    for plan in plans {
+        let step = &plan.step;
+        let name = format!("{} ({}/{})", step.name, step.namespace, step.k6_test_name);
+        if step.id < 0 {
+            changes.push(format!("adopt {name}"));
+        }
+        if plan.record.status != step.record.status {
+            changes.push(format!(
+                "set {name} from {} to {}",
+                step.record.status, plan.record.status
+            ));
+        } else if plan.record != step.record {
+            changes.push(format!("update {name}"));
+        }
+        match lines.get(&step.id) {
+            Some((0, 0)) | None => {}
+            Some((lines, 0)) => changes.push(format!("append {lines} log lines to {name}")),
+            Some((lines, gaps)) => {
+                changes.push(format!(
+                    "append {lines} log lines and {gaps} gaps to {name}"
+                ));
+            }
+        }
+    }
+    changes.iter().map(harmless::line).collect()
+}
+
+/// The cycle's own row, whether it was completed or not.
+pub(super) fn cycle_row(
+    outcome: &Result<Report, RunError>,
+    settings: &Settings,
+    begun: &Begun,
+) -> CycleRecord {
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let blank = CycleRecord {
+        started_at: begun.at,
+        duration_ms: i64::try_from(begun.instant.elapsed().as_millis()).unwrap_or(i64::MAX),
+        trigger: settings.trigger.to_owned(),
+        instance: settings.instance.clone(),
+        outcome: String::new(),
+        total: 0,
+        updated: 0,
+        logs_updated: 0,
+        log_bytes: 0,
+        looked_at: None,
+        cluster: None,
+        errors: Vec::new(),
+    };
+    match outcome {
+        Ok(report) => CycleRecord {
+            outcome: "completed".to_owned(),
+            total: count(report.total),
+            updated: count(report.updated),
+            logs_updated: count(report.logs_updated),
+            log_bytes: report.log_bytes,
+            looked_at: report.details.looked_at,
+            cluster: report.details.cluster.clone(),
+            errors: report.failures.iter().map(step_error).collect(),
+            ..blank
+        },
+        Err(error) => CycleRecord {
+            outcome: "failed".to_owned(),
+            errors: vec![CycleError {
+                step_id: None,
+                step_name: None,
+                k6_test_name: None,
+                error: harmless::line(error),
+            }],
+            ..blank
+        },
+    }
+}
+
+fn step_error(failure: &Failure) -> CycleError {
+    CycleError {
+        step_id: failure.step_id,
+        step_name: Some(failure.step.clone()),
+        k6_test_name: Some(failure.k6_test_name.clone()),
+        error: failure.error.clone(),
     }
 }
 

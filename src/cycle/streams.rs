@@ -1,6 +1,8 @@
 //! The log streams of a cycle's steps, found by their keys. A cycle may have ten thousand: they are held once, side by side.
 
+use super::plan::StepPlan;
 use crate::store::model::{Stream, StreamFacts, StreamKey, StreamPosition};
+use crate::store::{Store, StoreError};
 
 /// In the order of their keys.
 #[derive(Debug)]
@@ -8,7 +10,7 @@ pub(super) struct Streams(Vec<Stream>);
 
 impl Streams {
     /// Those that the store knows. Of `news`, what it does not know is only imagined, as in a dry run.
-    pub(super) fn new(mut known: Vec<Stream>, news: &[&StreamFacts]) -> Self {
+    fn new(mut known: Vec<Stream>, news: &[&StreamFacts]) -> Self {
         known.sort_unstable_by(|a, b| a.facts.key.cmp(&b.facts.key));
         let streams = Self(known);
         let imagined: Vec<Stream> = news
@@ -27,6 +29,27 @@ impl Streams {
         all.extend(imagined);
         all.sort_unstable_by(|a, b| a.facts.key.cmp(&b.facts.key));
         Self(all)
+    }
+
+    /// Notes what is new of the containers, and returns all streams of the steps.
+    pub(super) async fn note(
+        store: &Store,
+        plans: &[StepPlan],
+        step_ids: &[i64],
+        known: Vec<Stream>,
+    ) -> Result<Self, StoreError> {
+        let news: Vec<_> = plans
+            .iter()
+            .flat_map(|plan| &plan.streams)
+            .filter(|stream| stream.is_news)
+            .map(|stream| &stream.facts)
+            .collect();
+        store.put_streams(&news).await?;
+        let known = match news.is_empty() {
+            true => known,
+            false => store.streams(step_ids).await?,
+        };
+        Ok(Self::new(known, &news))
     }
 
     pub(super) fn get(&self, key: &StreamKey) -> Option<&Stream> {
