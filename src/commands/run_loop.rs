@@ -292,6 +292,9 @@ impl SyncLoop {
             let may_write = unfit.borrow().is_none();
             let is_active = control.enabled && is_leader && may_write;
             self.watch_test_runs(is_active);
+            if running.is_none() && !(control.enabled && is_leader) {
+                self.readiness.rests();
+            }
             let next = schedule.next_start(now);
             let is_idle = running.is_none() && releasing.is_none();
             if is_idle && is_active && next <= now {
