@@ -13,7 +13,6 @@ pub mod hold;
 pub mod identity;
 pub mod k6_log;
 pub mod plan;
-mod reach;
 mod recorder;
 pub mod report;
 mod streams;
@@ -33,13 +32,12 @@ use self::clock::{cluster_time, shifted};
 pub use self::hold::Holding;
 use self::identity::Identity;
 use self::plan::{Sight, StepPlan, Todo, plan};
-use self::reach::Reach;
 use self::recorder::recorder;
 pub use self::report::{Details, Failure, Outcome, Report};
 use self::streams::Streams;
 use self::verdict::Clue;
 use crate::cluster::{
-    Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, TestRun, UNANSWERED,
+    Cluster, ClusterError, Listed, Malformed, Namespaces, Pod, Reach, TestRun, UNANSWERED,
 };
 use crate::harmless;
 use crate::isolate::isolated;
@@ -269,7 +267,7 @@ async fn reconcile(
     }
     steps.retain(|step| reach.has(&step.namespace));
     test_runs.items.retain(|run| reach.has(&run.namespace));
-    failures.extend(reach.failures());
+    failures.extend(left_alone(reach));
     let now = cluster_time(pods.time.or(test_runs.time), Timestamp::now());
     let unclaimed_until = match steps.iter().any(is_unclaimed) {
         true => shifted(store.migrated_at().await?, UNCLAIMED_FOR),
@@ -331,6 +329,20 @@ async fn reconcile(
     let mut report = report(settings, begun, &plans, &captured, updated.len(), failures);
     report.details.held = held;
     Ok(report)
+}
+
+/// The namespaces that could not be listed, a failure each.
+fn left_alone(reach: Reach) -> impl Iterator<Item = Failure> {
+    let namespaces = reach.out_of_reach().into_iter();
+    namespaces.map(|(namespace, error)| Failure {
+        step: String::new(),
+        k6_test_name: String::new(),
+        error: format!(
+            "the namespace {namespace} was left as it is, the others were synced: {error}"
+        ),
+        namespace,
+        step_id: None,
+    })
 }
 
 /// The settings of a cycle in this cluster, and which one it is, if that can be told.

@@ -1,18 +1,18 @@
-//! Which of the namespaces can be listed in this cycle. Of several, one that can't fails alone: what is in it is left as it
-//! is, and the others are synced.
+//! Which of the namespaces can be listed now. Of several, one that can't fails alone: what is in it is left as it is, and the
+//! others are worked on.
 
-use super::report::Failure;
-use crate::cluster::{Cluster, ClusterError, Listed, Namespaces, Pod, TestRun};
+use super::{Cluster, ClusterError, Listed, Namespaces, Pod, TestRun};
 
 /// The namespaces that could be listed so far, and why others could not.
 #[derive(Debug)]
-pub(super) struct Reach {
+pub struct Reach {
     namespaces: Namespaces,
     out_of_reach: Vec<(String, ClusterError)>,
 }
 
 impl Reach {
-    pub(super) fn of(namespaces: &Namespaces) -> Self {
+    /// All of them, until one fails.
+    pub fn of(namespaces: &Namespaces) -> Self {
         Self {
             namespaces: namespaces.clone(),
             out_of_reach: Vec::new(),
@@ -23,10 +23,7 @@ impl Reach {
     ///
     /// # Errors
     /// The API server's; a namespace's own only if none is left.
-    pub(super) async fn test_runs(
-        &mut self,
-        cluster: &Cluster,
-    ) -> Result<Listed<TestRun>, ClusterError> {
+    pub async fn test_runs(&mut self, cluster: &Cluster) -> Result<Listed<TestRun>, ClusterError> {
         let mut all = Listed::default();
         for part in self.parts() {
             let listed = cluster.test_runs(&part).await;
@@ -39,7 +36,7 @@ impl Reach {
     ///
     /// # Errors
     /// The API server's; a namespace's own only if none is left.
-    pub(super) async fn pods(&mut self, cluster: &Cluster) -> Result<Listed<Pod>, ClusterError> {
+    pub async fn pods(&mut self, cluster: &Cluster) -> Result<Listed<Pod>, ClusterError> {
         let mut all = Listed::default();
         for part in self.parts() {
             let listed = cluster.pods(&part).await;
@@ -49,24 +46,18 @@ impl Reach {
     }
 
     /// Whether a namespace has not failed.
-    pub(super) fn has(&self, namespace: &str) -> bool {
+    pub fn has(&self, namespace: &str) -> bool {
         self.out_of_reach.iter().all(|(name, _)| name != namespace)
     }
 
-    /// What went wrong, a failure each.
-    pub(super) fn failures(self) -> Vec<Failure> {
+    /// Those that are in reach.
+    pub const fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    /// Those that are not, each with the reason.
+    pub fn out_of_reach(self) -> Vec<(String, ClusterError)> {
         self.out_of_reach
-            .into_iter()
-            .map(|(namespace, error)| Failure {
-                step: String::new(),
-                k6_test_name: String::new(),
-                error: format!(
-                    "the namespace {namespace} was left as it is, the others were synced: {error}"
-                ),
-                namespace,
-                step_id: None,
-            })
-            .collect()
     }
 
     fn parts(&self) -> Vec<Namespaces> {
