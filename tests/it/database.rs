@@ -12,7 +12,7 @@ use crate::on_both_databases;
 use crate::support::cluster::write_lines;
 use crate::support::postgres_server::{Server, is_root};
 use crate::support::running_loop::{Answer, COMPLETED, LEADER, Signal, wait_for};
-use crate::support::{Cluster, Database, Program, RunningLoop};
+use crate::support::{Cluster, Database, Program, RunningLoop, not_shown};
 
 on_both_databases!(
     a_newer_schema_stops_a_running_loop_until_it_is_gone,
@@ -540,7 +540,7 @@ async fn a_database_for_reading_only_is_not_written_to() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pgbouncer_in_transaction_mode_makes_no_difference() {
     let Some(pooler) = PgBouncer::start().await else {
-        println!("not shown: there is no pgbouncer here (apt-get install pgbouncer)");
+        not_shown("there is no pgbouncer here (apt-get install pgbouncer)");
         return;
     };
     let cluster = standin().await;
@@ -666,7 +666,7 @@ async fn a_certificate_of_postgresql_is_verified() {
         ("key.pem", &key.serialize_pem()),
     ];
     let Some(server) = Server::start_with_files(&settings, &files) else {
-        println!("not shown: there are no PostgreSQL programs here to start a server with");
+        not_shown("there are no PostgreSQL programs here to start a server with");
         return;
     };
     let folder = tempfile::tempdir().unwrap();
