@@ -38,7 +38,7 @@ install_postgres() {
         fail "PostgreSQL could not be installed; install it by hand, or set K6SYNC_TEST_POSTGRES_URL"
 }
 
-# PgBouncer, for the test that puts it before PostgreSQL; without it that test says that it shows nothing.
+# PgBouncer, for the test that puts it before PostgreSQL; without it that test says that it shows nothing, and fails where CI=true.
 install_pgbouncer() {
     [ -x /usr/sbin/pgbouncer ] || [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null && return
     say "Installing PgBouncer"

@@ -1,7 +1,8 @@
 //! Tasks that run beside the loop as long as the process: none of them should end before it is told to.
 //!
 //! A loop without its election, its control or its server would go on half alive and look well. So the end of one of them,
-//! by a panic or not, is told at once, and the loop ends the process by it.
+//! by a panic or not, is told at once, and the loop ends the process by it. What has an end of its own is an errand: only a
+//! panic is told then.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,14 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 #[derive(Debug, Default)]
 pub struct Supervisor {
     tasks: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
+    known: HashMap<Id, Known>,
+}
+
+/// What is known of a task.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    name: &'static str,
+    is_errand: bool,
 }
 
 /// A task that ended although nobody had told it to.
@@ -32,27 +40,52 @@ impl Supervisor {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
+        self.start(name, false, task)
+    }
+
+    /// Starts a task that returns when it is done.
+    pub fn errand(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortHandle {
+        self.start(name, true, task)
+    }
+
+    fn start(
+        &mut self,
+        name: &'static str,
+        is_errand: bool,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortHandle {
         let handle = self.tasks.spawn(task);
-        self.names.insert(handle.id(), name);
+        self.known.insert(handle.id(), Known { name, is_errand });
         handle
     }
 
-    /// The first end of a task; never, if there are none.
+    /// The first end of a task that should not have ended; never, if there is none.
     pub async fn unexpected_end(&mut self) -> TaskEnded {
-        match self.tasks.join_next_with_id().await {
-            Some(Ok((id, ()))) => TaskEnded::Returned(self.name(id)),
-            Some(Err(error)) => TaskEnded::Panicked(self.name(error.id()), error),
-            None => std::future::pending().await,
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            let id = match &ended {
+                Ok((id, ())) => *id,
+                Err(error) => error.id(),
+            };
+            let Known { name, is_errand } = self.known.remove(&id).unwrap_or(Known {
+                name: "a task",
+                is_errand: false,
+            });
+            match ended {
+                Ok(_) if is_errand => {}
+                Ok(_) => return TaskEnded::Returned(name),
+                Err(error) => return TaskEnded::Panicked(name, error),
+            }
         }
+        std::future::pending().await
     }
 
     /// Waits for those that were told to end. How they do makes no difference now.
     pub async fn all_ended(&mut self) {
         while self.tasks.join_next().await.is_some() {}
-    }
-
-    fn name(&self, id: Id) -> &'static str {
-        self.names.get(&id).copied().unwrap_or("a task")
     }
 }
 
@@ -86,6 +119,27 @@ mod tests {
         drop(stop);
         let told = supervisor.unexpected_end().await.to_string();
         assert!(told.starts_with("the server ended"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn an_errand_may_be_done_but_not_panic() {
+        let mut supervisor = Supervisor::default();
+        supervisor.errand("the first", async {});
+        let (go, gone) = oneshot::channel::<()>();
+        supervisor.errand("the second", async move {
+            drop(gone.await);
+            panic!("out of range")
+        });
+        // The first has ended by the time that the second is found alive.
+        tokio::task::yield_now().await;
+        assert!(supervisor.unexpected_end().now_or_never().is_none());
+        drop(go);
+        let told = supervisor.unexpected_end().await.to_string();
+        assert!(
+            told.contains("the second") && told.contains("out of range"),
+            "{told}"
+        );
+        assert!(supervisor.known.is_empty());
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ mod logs;
 mod namespaces;
 mod pace;
 mod pods;
+mod reach;
 mod request;
 mod reviews;
 mod test_runs;
@@ -38,6 +39,7 @@ pub use self::logs::{LogOptions, LogStream};
 use self::pace::Pace;
 pub use self::pace::{Room, UNANSWERED};
 pub use self::pods::{Container, ContainerKind, ContainerState, Job, Pod, Terminated};
+pub use self::reach::Reach;
 pub use self::reviews::User;
 pub use self::test_runs::{
     GROUP, KIND, PLURAL, Stage, TestRun, VERSION, custom_resource_definition,

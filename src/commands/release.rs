@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
 use crate::cli::Release as Args;
-use crate::cluster::{Cluster, ClusterError, Namespaces, Release, TestRun};
+use crate::cluster::{Cluster, ClusterError, Namespaces, Reach, Release, TestRun};
 use crate::config::Config;
 use crate::control::Action;
 use crate::harmless;
@@ -25,12 +25,19 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         stop(&config, &cluster).await?;
     }
     let namespaces = super::namespaces(&config, &cluster);
-    let listed = cluster.test_runs(&namespaces).await?;
+    let mut reach = Reach::of(&namespaces);
+    let listed = reach.test_runs(&cluster).await?;
+    let namespaces = reach.namespaces().clone();
+    let closed = reach.out_of_reach();
+    for (namespace, error) in &closed {
+        tracing::error!("nothing is released in the namespace {namespace}: {error}");
+    }
     let unknown = args
         .names
         .iter()
         .find(|name| !listed.items.iter().any(|test_run| &test_run.name == *name));
-    if let Some(name) = unknown {
+    // It may be in a namespace that is closed to us.
+    if let Some(name) = unknown.filter(|_| closed.is_empty()) {
         bail!("there is no TestRun {name} in {}", in_words(&namespaces));
     }
     let is_meant =
@@ -49,27 +56,37 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
             bad.problem
         );
     }
+    let failed = release(&cluster, &held, config.cycle_deadline).await?;
     if held.is_empty() {
-        return super::print(&format!("no TestRun is held in {}", in_words(&namespaces)));
+        super::print(&format!("no TestRun is held in {}", in_words(&namespaces)))?;
     }
-    match release(&cluster, &held, config.cycle_deadline).await? {
-        0 if args.stop => {
-            tracing::info!(
-                "sync is off: k6sync can be uninstalled; `k6sync job start` switches it on again"
-            );
-            Ok(())
-        }
-        0 => {
-            tracing::info!(
-                "a loop holds active TestRuns again at its next cycle; `k6sync release --stop` switches it off first, as before k6sync is uninstalled"
-            );
-            Ok(())
-        }
-        failed => bail!(
+    let mut problems = Vec::new();
+    if failed > 0 {
+        problems.push(format!(
             "{failed} of {} TestRuns could not be released; try again",
             held.len()
-        ),
+        ));
     }
+    if !closed.is_empty() {
+        let names: Vec<&str> = closed.iter().map(|(name, _)| name.as_str()).collect();
+        problems.push(format!(
+            "TestRuns in {} may still be held; release them as somebody who may",
+            names.join(", ")
+        ));
+    }
+    if !problems.is_empty() {
+        bail!(problems.join("; "));
+    }
+    if args.stop {
+        tracing::info!(
+            "sync is off: k6sync can be uninstalled; `k6sync job start` switches it on again"
+        );
+    } else if !held.is_empty() {
+        tracing::info!(
+            "a loop holds active TestRuns again at its next cycle; `k6sync release --stop` switches it off first, as before k6sync is uninstalled"
+        );
+    }
+    Ok(())
 }
 
 /// Switches sync off, and waits until a loop has noticed.

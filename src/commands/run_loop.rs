@@ -28,7 +28,7 @@ use crate::server::readiness::Readiness;
 use crate::server::tls::Tls;
 use crate::server::{self, Exhibits};
 use crate::store::{Store, StoreError};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Supervisor, TaskEnded};
 use crate::sync_loop::hints::{Hint, Hints};
 use crate::telemetry::{CycleOutcome, Metrics};
 
@@ -116,9 +116,10 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
         leadership,
         hints: None,
         at_once: JoinSet::new(),
+        errands: Supervisor::default(),
     };
     let mut outcome = tokio::select! {
-        running = sync_loop.run(&mut signals) => Ok(running),
+        running = sync_loop.run(&mut signals) => running,
         ended = tasks.unexpected_end() => Err(ended),
     };
     if let Ok(Some(running)) = &mut outcome {
@@ -274,11 +275,16 @@ struct SyncLoop {
     hints: Option<Hints>,
     /// What is done about it beside the cycles.
     at_once: JoinSet<()>,
+    /// What the loop waits for without looking.
+    errands: Supervisor,
 }
 
 impl SyncLoop {
     /// Runs until a signal; returns the cycle that is then running.
-    async fn run(&mut self, signals: &mut Signals) -> Option<Cycle> {
+    ///
+    /// # Errors
+    /// A task that should go on has ended.
+    async fn run(&mut self, signals: &mut Signals) -> Result<Option<Cycle>, TaskEnded> {
         let mut control = self.control.borrow_and_update().clone();
         let mut is_leader = false;
         let mut schedule = Schedule::new(control.interval);
@@ -292,6 +298,9 @@ impl SyncLoop {
             let may_write = unfit.borrow().is_none();
             let is_active = control.enabled && is_leader && may_write;
             self.watch_test_runs(is_active);
+            if running.is_none() && !(control.enabled && is_leader) {
+                self.readiness.rests();
+            }
             let next = schedule.next_start(now);
             let is_idle = running.is_none() && releasing.is_none();
             if is_idle && is_active && next <= now {
@@ -319,7 +328,7 @@ impl SyncLoop {
             tokio::select! {
                 signal = signals.next() => {
                     tracing::info!("{signal}: no new cycle starts");
-                    return running.map(|(_, cycle)| cycle);
+                    return Ok(running.map(|(_, cycle)| cycle));
                 }
                 ended = join(&mut running) => {
                     let took = running.take().map(|(started, _)| started.elapsed());
@@ -331,7 +340,8 @@ impl SyncLoop {
                         schedule.restart();
                     }
                 }
-                hints = next_hints(&mut self.hints) => self.act_on(hints, &mut schedule),
+                hints = next_hints(&mut self.hints) => self.act_on(hints?, &mut schedule),
+                ended = self.errands.unexpected_end() => return Err(ended),
                 Some(ended) = self.at_once.join_next() => {
                     if let Err(error) = ended {
                         tracing::error!(%error, "a bug in k6sync; the next cycle does what was to be done at once");
@@ -440,6 +450,7 @@ impl SyncLoop {
     fn release_all(&self) -> JoinHandle<()> {
         let (cluster, settings) = (self.swift.clone(), self.settings.clone());
         let store = Arc::clone(&self.store);
+        // Its end is waited for by `released`.
         tokio::spawn(async move {
             let cluster = cluster.until(Instant::now() + settings.deadline);
             let released = async {
@@ -459,7 +470,7 @@ impl SyncLoop {
         })
     }
 
-    fn cycle_ended(&self, ended: CycleEnd, took: Duration, schedule: &mut Schedule) {
+    fn cycle_ended(&mut self, ended: CycleEnd, took: Duration, schedule: &mut Schedule) {
         let failed_store = match &ended {
             Ok(Err(RunError::Store(error))) => Some(error.clone()),
             _ => None,
@@ -472,7 +483,9 @@ impl SyncLoop {
                 "no cycle starts, and the lease is given up, until this is mended: {error}"
             );
             self.readiness.unfit(error.to_string());
-            startup::wait_until_fit(&self.store, &self.readiness);
+            let wait =
+                startup::wait_until_fit(Arc::clone(&self.store), Arc::clone(&self.readiness));
+            self.errands.errand("the wait for the database", wait);
         }
         let (outcome, report, problem) = outcome(ended);
         self.metrics.cycle_ended(outcome, took, report.as_ref());
@@ -531,16 +544,20 @@ async fn join(running: &mut Option<(Instant, Cycle)>) -> CycleEnd {
     }
 }
 
-/// The end of what lets go of TestRuns; never, if nothing does. It tells itself how that went.
+/// The end of what lets go of TestRuns; never, if nothing does. It tells itself how that went, but for a panic.
 async fn released(releasing: &mut Option<JoinHandle<()>>) {
     match releasing {
-        Some(task) => drop(task.await),
+        Some(task) => {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a bug in k6sync; the next tick tries again to let go of TestRuns");
+            }
+        }
         None => std::future::pending().await,
     }
 }
 
 /// What the watch of TestRuns tells; never, if there is none.
-async fn next_hints(hints: &mut Option<Hints>) -> Vec<Hint> {
+async fn next_hints(hints: &mut Option<Hints>) -> Result<Vec<Hint>, TaskEnded> {
     match hints {
         Some(hints) => hints.next().await,
         None => std::future::pending().await,

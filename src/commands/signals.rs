@@ -54,6 +54,7 @@ impl Signals {
     /// Ends the process at the first signal, whatever it is waiting for: each thing that is stored is one transaction, and
     /// what is not committed is undone. On a task of its own, so that nothing that blocks is in its way.
     pub(super) fn end_the_process(mut self) {
+        // It has no end but the process's: nothing in it can panic, and a stream of signals that ends is one of them.
         tokio::spawn(async move {
             let stop = self.next().await;
             tracing::warn!(

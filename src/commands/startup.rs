@@ -57,20 +57,17 @@ async fn alive<T>(pulse: &Pulse, work: impl Future<Output = T>) -> T {
     }
 }
 
-/// Waits, apart from the loop, until the database may be used again.
-pub(super) fn wait_until_fit(store: &Arc<Store>, readiness: &Arc<Readiness>) {
-    let (store, readiness) = (Arc::clone(store), Arc::clone(readiness));
-    tokio::spawn(async move {
-        loop {
-            sleep(RECHECK).await;
-            match check(&store).await {
-                Ok(()) => break,
-                Err(problem) => readiness.unfit(problem),
-            }
+/// Waits until the database may be used again.
+pub(super) async fn wait_until_fit(store: Arc<Store>, readiness: Arc<Readiness>) {
+    loop {
+        sleep(RECHECK).await;
+        match check(&store).await {
+            Ok(()) => break,
+            Err(problem) => readiness.unfit(problem),
         }
-        tracing::info!("the database may be used again");
-        readiness.fit();
-    });
+    }
+    tracing::info!("the database may be used again");
+    readiness.fit();
 }
 
 async fn check(store: &Store) -> Result<(), String> {

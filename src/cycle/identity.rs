@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cluster::{Cluster, ClusterError, Namespaces};
+use crate::cluster::{Cluster, ClusterError, Namespaces, Reach};
 use crate::store::{KnownNamespace, Registration, SeenNamespace, Store};
 
 use super::error::RunError;
@@ -196,7 +196,8 @@ async fn may_register(
     if known.is_empty() {
         return Ok(true);
     }
-    let test_runs = cluster.test_runs(&settings.namespaces).await?.items;
+    let mut reach = Reach::of(&settings.namespaces);
+    let test_runs = reach.test_runs(cluster).await?.items;
     let uids: Vec<&str> = test_runs.iter().map(|run| run.uid.as_str()).collect();
     if !store.claimed(&uids).await?.is_empty() {
         return Ok(true);

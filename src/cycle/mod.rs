@@ -20,7 +20,6 @@ pub mod k6_log;
 mod logs;
 mod ownership;
 pub mod plan;
-mod reach;
 mod recorder;
 pub mod report;
 mod settings;
@@ -42,13 +41,12 @@ pub use self::hold::Holding;
 use self::identity::identify;
 use self::logs::bring_up_to_date;
 use self::plan::{Sight, StepPlan, plan};
-use self::reach::Reach;
-use self::report::{Begun, cycle_row, failures_of_rows, failures_of_steps};
+use self::report::{Begun, cycle_row, failures_of_namespaces, failures_of_rows, failures_of_steps};
 pub use self::report::{Details, Failure, Outcome, Report};
 pub use self::settings::{Effect, Settings};
 use self::settings::{TIME_TO_RECORD, TIME_TO_RELEASE, TIME_TO_STORE};
 use self::streams::Streams;
-use crate::cluster::{Cluster, Listed, Namespaces, TestRun};
+use crate::cluster::{Cluster, Listed, Namespaces, Reach, TestRun};
 use crate::store::Store;
 use crate::store::model::StepUpdate;
 
@@ -156,7 +154,7 @@ async fn reconcile(
     let (mut steps, bad_rows) = store.active_steps(&settings.scope()).await?;
     match settings.discovery {
         Discovery::Off if !steps.is_empty() => test_runs = reach.test_runs(cluster).await?,
-        _ => reach.add_overtaken(cluster, &steps, &mut test_runs).await?,
+        _ => ownership::add_overtaken(cluster, &mut reach, &steps, &mut test_runs).await?,
     }
     let mut failures = failures_of_rows(bad_rows);
     let others = ownership::set_aside(&mut steps, identity.as_ref(), &test_runs.items);
@@ -186,7 +184,7 @@ async fn reconcile(
     }
     steps.retain(|step| reach.has(&step.namespace));
     test_runs.items.retain(|run| reach.has(&run.namespace));
-    failures.extend(reach.failures());
+    failures.extend(failures_of_namespaces(reach));
 
     // Decide what is to be said of each step, and done with each log.
     let now = cluster_time(pods.time.or(test_runs.time), Timestamp::now());

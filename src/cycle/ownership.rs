@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::identity::Identity;
 use super::report::Failure;
-use crate::cluster::{Listed, Malformed, TestRun};
+use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Reach, TestRun};
 use crate::store::model::{BadStep, Step};
 use crate::store::{Store, StoreError};
 
@@ -52,6 +52,30 @@ pub(super) fn set_aside(
 /// Whether nobody knows in what cluster the step's TestRun was.
 pub(super) fn is_unclaimed(step: &Step) -> bool {
     step.record.cluster.is_none() && step.record.k6_uid.is_some()
+}
+
+/// Adds the TestRuns of steps that are not in the list yet: one that appeared after it may have been adopted by another
+/// sync before the steps were read. Only a list after them says whether it is gone.
+pub(super) async fn add_overtaken(
+    cluster: &Cluster,
+    reach: &mut Reach,
+    steps: &[Step],
+    test_runs: &mut Listed<TestRun>,
+) -> Result<(), ClusterError> {
+    let listed: HashSet<&str> = test_runs.items.iter().map(|run| run.uid.as_str()).collect();
+    let missing: HashSet<&str> = steps
+        .iter()
+        .filter(|step| !step.record.status.is_final() && reach.has(&step.namespace))
+        .filter_map(|step| step.record.k6_uid.as_deref())
+        .filter(|uid| !listed.contains(uid))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut later = reach.test_runs(cluster).await?.items;
+    later.retain(|run| missing.contains(run.uid.as_str()));
+    test_runs.items.extend(later);
+    Ok(())
 }
 
 /// Leaves only these TestRuns and their steps.

@@ -11,6 +11,7 @@ use super::error::RunError;
 use super::logs::Captures;
 use super::plan::StepPlan;
 use super::settings::Settings;
+use crate::cluster::Reach;
 use crate::harmless;
 use crate::store::model::{BadStep, CycleError, CycleRecord, GapCause, Status, Step};
 
@@ -246,6 +247,20 @@ fn steps(count: usize) -> String {
         1 => "1 step".to_owned(),
         count => format!("{count} steps"),
     }
+}
+
+/// The namespaces that could not be listed, a failure each.
+pub(super) fn failures_of_namespaces(reach: Reach) -> impl Iterator<Item = Failure> {
+    let namespaces = reach.out_of_reach().into_iter();
+    namespaces.map(|(namespace, error)| Failure {
+        step: String::new(),
+        k6_test_name: String::new(),
+        error: format!(
+            "the namespace {namespace} was left as it is, the others were synced: {error}"
+        ),
+        namespace,
+        step_id: None,
+    })
 }
 
 /// Rows of the database that can't be understood, or must not be touched.

@@ -64,6 +64,11 @@ impl Readiness {
         self.set_failing(None);
     }
 
+    /// No cycle is to follow, since sync is off or another's: how the last one ended tells nothing of now.
+    pub fn rests(&self) {
+        self.set_failing(None);
+    }
+
     /// A cycle failed, the last of so many in a row, because of the database or of something else.
     pub fn failed(&self, in_a_row: u32, problem: &str, is_database: bool) {
         if is_database || in_a_row >= FAILURES {

@@ -35,6 +35,7 @@ impl Refusals {
             Entry::Vacant(new) => new.insert(Since::default()),
         };
         tracing::info!(code = code.as_u16(), error, "refused a request");
+        // It ends when nothing was refused for a while. A panic in it would be in the log as each is, and cost these lines alone.
         tokio::spawn(self.clone().sum_up(code));
     }
 

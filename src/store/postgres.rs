@@ -298,7 +298,9 @@ pub(super) const SQL: Sql = Sql {
     count_errors: sql::COUNT_ERRORS,
     prunable: "
         SELECT json_build_object('logs', count(*), 'bytes', coalesce(sum(bytes), 0),
-            'cycles', (SELECT count(*) FROM sync_cycles WHERE started_at < $1::timestamptz))::text
+            'cycles', (SELECT count(*) FROM sync_cycles WHERE started_at < $1::timestamptz
+                       AND id IS DISTINCT FROM (SELECT id FROM sync_cycles WHERE outcome = 'completed'
+                                                ORDER BY started_at DESC, id DESC LIMIT 1)))::text
         FROM log_streams s
         JOIN test_run_steps ON test_run_steps.id = step_id JOIN test_runs ON test_runs.id = test_run_id
         WHERE complete AND test_runs.finished_at < $1::timestamptz
@@ -347,7 +349,9 @@ pub(super) const SQL: Sql = Sql {
         WHERE stream_id = front.id AND seq <= front.last",
     delete_cycles: "
         DELETE FROM sync_cycles
-        WHERE id IN (SELECT id FROM sync_cycles WHERE started_at < $1::timestamptz LIMIT $2)",
+        WHERE id IN (SELECT id FROM sync_cycles WHERE started_at < $1::timestamptz
+                     AND id IS DISTINCT FROM (SELECT id FROM sync_cycles WHERE outcome = 'completed'
+                                              ORDER BY started_at DESC, id DESC LIMIT 1) LIMIT $2)",
     last_cycles: "
         SELECT row_to_json(cycle)::text FROM (
             SELECT started_at, duration_ms, \"trigger\", instance, outcome, total, updated, logs_updated, log_bytes,

@@ -94,7 +94,7 @@ impl Pruned {
 
 impl Store {
     /// What there is to prune: logs of runs that finished before this time, have no active step and are not among the
-    /// newest `keep_last`, and cycles that began before it.
+    /// newest `keep_last`, and cycles that began before it, but for the newest that was completed.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
@@ -184,7 +184,7 @@ impl Store {
         })
     }
 
-    /// Deletes some old cycles with their errors; whether there may be more.
+    /// Deletes some old cycles with their errors, but for the newest that was completed; whether there may be more.
     ///
     /// # Errors
     /// [`StoreError::Statement`]

@@ -133,7 +133,7 @@ pub(super) struct Sql {
     pub(super) move_front: &'static str,
     /// (`{"id", "last"}`s as JSON): deletes each stream's chunks up to the last
     pub(super) delete_front: &'static str,
-    /// (time, how many)
+    /// (time, how many): never the newest that was completed, which tells when a sync last looked
     pub(super) delete_cycles: &'static str,
     /// (how many) → [`super::model::CycleRecord`], newest first
     pub(super) last_cycles: &'static str,

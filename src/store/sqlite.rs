@@ -301,7 +301,9 @@ pub(super) const SQL: Sql = Sql {
     count_errors: sql::COUNT_ERRORS,
     prunable: "
         SELECT json_object('logs', count(*), 'bytes', coalesce(sum(bytes), 0),
-            'cycles', (SELECT count(*) FROM sync_cycles WHERE started_at < $1))
+            'cycles', (SELECT count(*) FROM sync_cycles WHERE julianday(started_at) < julianday($1)
+                       AND id IS NOT (SELECT id FROM sync_cycles WHERE outcome = 'completed'
+                                      ORDER BY julianday(started_at) DESC, id DESC LIMIT 1)))
         FROM log_streams s
         JOIN test_run_steps ON test_run_steps.id = step_id JOIN test_runs ON test_runs.id = test_run_id
         WHERE complete AND julianday(test_runs.finished_at) < julianday($1)
@@ -348,7 +350,10 @@ pub(super) const SQL: Sql = Sql {
             SELECT stream_id, seq FROM log_chunks
             JOIN json_each($1) AS front ON stream_id = front.value ->> 'id' AND seq <= front.value ->> 'last')",
     delete_cycles: "
-        DELETE FROM sync_cycles WHERE id IN (SELECT id FROM sync_cycles WHERE started_at < $1 LIMIT $2)",
+        DELETE FROM sync_cycles
+        WHERE id IN (SELECT id FROM sync_cycles WHERE julianday(started_at) < julianday($1)
+                     AND id IS NOT (SELECT id FROM sync_cycles WHERE outcome = 'completed'
+                                    ORDER BY julianday(started_at) DESC, id DESC LIMIT 1) LIMIT $2)",
     last_cycles: "
         SELECT json_object('started_at', started_at, 'duration_ms', duration_ms, 'trigger', \"trigger\",
             'instance', instance, 'outcome', outcome, 'total', total, 'updated', updated,

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::cluster::{Change, Cluster, ClusterError, Namespaces, TestRun, TestRunWatch};
 use crate::retry::Pauses;
+use crate::supervisor::{Supervisor, TaskEnded};
 
 /// An API server that has not begun to answer by then may be behind a dead connection.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,36 +39,37 @@ pub enum Hint {
 #[derive(Debug)]
 pub struct Hints {
     receiver: mpsc::Receiver<Hint>,
-    _watches: JoinSet<()>,
+    watches: Supervisor,
 }
 
 impl Hints {
     /// Begins to watch, with a connection for each namespace.
     pub fn begin(cluster: &Cluster, namespaces: &Namespaces) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        let mut watches = JoinSet::new();
+        let mut watches = Supervisor::default();
         let names: Vec<Option<&str>> = match namespaces {
             Namespaces::All => vec![None],
             Namespaces::Only(names) => names.iter().map(|name| Some(name.as_str())).collect(),
         };
         for name in names {
             let watch = cluster.apart(PATIENCE).watch_test_runs(name);
-            watches.spawn(pass_on(watch, sender.clone()));
+            watches.spawn("the watch of TestRuns", pass_on(watch, sender.clone()));
         }
-        Self {
-            receiver,
-            _watches: watches,
-        }
+        Self { receiver, watches }
     }
 
     /// The next hints, at least one.
-    pub async fn next(&mut self) -> Vec<Hint> {
+    ///
+    /// # Errors
+    /// A watch has ended, which it never should: nobody would see what it does not tell.
+    pub async fn next(&mut self) -> Result<Vec<Hint>, TaskEnded> {
         let mut hints = Vec::new();
-        if self.receiver.recv_many(&mut hints, WAITING).await == 0 {
-            // Nobody is left to give any.
-            std::future::pending::<()>().await;
+        tokio::select! {
+            ended = self.watches.unexpected_end() => return Err(ended),
+            // None: they all end just now, and the other branch tells how.
+            1.. = self.receiver.recv_many(&mut hints, WAITING) => {}
         }
-        hints
+        Ok(hints)
     }
 }
 
@@ -179,6 +180,51 @@ mod tests {
             finalizers: Vec::new(),
             deletion_timestamp: is_deleting.then(now),
         }
+    }
+
+    /// Hints of watches that do this.
+    fn hints_of(watches: Supervisor) -> (mpsc::Sender<Hint>, Hints) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (sender, Hints { receiver, watches })
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_panics_is_told_though_others_go_on() {
+        let mut watches = Supervisor::default();
+        watches.spawn("a watch", std::future::pending());
+        watches.spawn("another watch", async { panic!("out of range") });
+        let (_sender, mut hints) = hints_of(watches);
+        let told = hints.next().await.unwrap_err().to_string();
+        assert!(
+            told.contains("another watch") && told.contains("out of range"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_last_watch_is_told() {
+        let mut watches = Supervisor::default();
+        let (sender, receiver) = mpsc::channel(WAITING);
+        watches.spawn("the watch", async move {
+            sender.send(Hint::Look).await.unwrap();
+            panic!("out of range")
+        });
+        let mut hints = Hints { receiver, watches };
+        let mut told = hints.next().await;
+        if told.is_ok() {
+            told = hints.next().await;
+        }
+        let told = told.unwrap_err().to_string();
+        assert!(told.contains("out of range"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn hints_come_while_watches_go_on() {
+        let mut watches = Supervisor::default();
+        watches.spawn("a watch", std::future::pending());
+        let (sender, mut hints) = hints_of(watches);
+        sender.send(Hint::Look).await.unwrap();
+        assert_eq!(hints.next().await.unwrap(), [Hint::Look]);
     }
 
     /// Hints of a life: a letter each.

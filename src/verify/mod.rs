@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 pub use self::report::{Problem, Verdict, Verification, Verified};
 pub use self::sight::Scope;
 use self::sight::Sight;
-use crate::cluster::{Cluster, ClusterError, LogOptions, Pod};
+use crate::cluster::{Cluster, ClusterError, LogOptions, Pod, Reach};
 use crate::cycle::audit::{Audited, audit};
 use crate::cycle::compare::Counts;
 use crate::store::model::{Recorded, StreamFacts, StreamState};
@@ -88,8 +88,19 @@ pub async fn run(
     let cluster_id = live.as_ref().and_then(|live| live.id.clone());
     let (cluster, mut sight) = match live {
         Some(Live { cluster, scope, .. }) => {
-            let test_runs = cluster.test_runs(&scope.namespaces).await?;
-            let pods = cluster.pods(&scope.namespaces).await?;
+            let mut reach = Reach::of(&scope.namespaces);
+            let mut test_runs = reach.test_runs(cluster).await?;
+            let pods = reach.pods(cluster).await?;
+            test_runs.items.retain(|run| reach.has(&run.namespace));
+            let scope = Scope {
+                namespaces: reach.namespaces().clone(),
+                ..scope
+            };
+            for (namespace, error) in reach.out_of_reach() {
+                verification.problems.push(Problem::general(format!(
+                    "the namespace {namespace} was not verified, the others were: {error}"
+                )));
+            }
             for bad in test_runs.malformed.iter().chain(&pods.malformed) {
                 verification.problems.push(Problem::general(format!(
                     "{}/{} can't be read: {}",

@@ -12,7 +12,7 @@ use crate::on_both_databases;
 use crate::support::cluster::write_lines;
 use crate::support::postgres_server::{Server, is_root};
 use crate::support::running_loop::{Answer, COMPLETED, LEADER, Signal, wait_for};
-use crate::support::{Cluster, Database, Program, RunningLoop};
+use crate::support::{Cluster, Database, Program, RunningLoop, not_shown};
 
 on_both_databases!(
     a_newer_schema_stops_a_running_loop_until_it_is_gone,
@@ -345,6 +345,47 @@ async fn a_database_that_is_down_at_the_start_is_waited_for() {
     cluster.assert_as_written(&database, &pods).await;
 }
 
+// === sync is switched off ===
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_is_forgotten_when_sync_is_switched_off() {
+    let cluster = standin().await;
+    cluster.running("shop", 1).await;
+    let database = Database::postgres().await;
+    let running = RunningLoop::spawn(program(&cluster, &database, "intervalSeconds: 300")).await;
+    running.wait_for_at_least(COMPLETED, 1.0, PROMPTLY).await;
+    let job = async |action: &str| {
+        let body = json!({"action": action}).to_string();
+        let headers = [("X-API-Key", API_KEY), ("Content-Type", "application/json")];
+        let answer = running.request("POST", JOB, &headers, &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    database.let_in(false).await;
+    assert!(!cycle(&running).await, "{:?}", running.log());
+    let ready = running.get("/readyz").await;
+    assert_eq!(ready.status, 503, "{ready:?}");
+    assert!(ready.body.contains("the last cycle failed"), "{ready:?}");
+
+    job("stop").await;
+    running
+        .wait_for_line("K6 steps sync is off", PROMPTLY)
+        .await;
+    // What is wrong now is told, and what was wrong in a cycle long ago is not.
+    wait_for_readyz(&running, |ready| {
+        ready.status == 503 && !ready.body.contains("the last cycle failed")
+    })
+    .await;
+    database.let_in(true).await;
+    wait_for_readyz(&running, |ready| ready.status == 200).await;
+
+    let completed = running.metric(COMPLETED).await;
+    job("start").await;
+    running
+        .wait_for_at_least(COMPLETED, completed + 1.0, IN_A_WHILE)
+        .await;
+    assert_eq!(running.get("/readyz").await.status, 200);
+}
+
 // === passwords, files and paths ===
 
 #[tokio::test]
@@ -499,7 +540,7 @@ async fn a_database_for_reading_only_is_not_written_to() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pgbouncer_in_transaction_mode_makes_no_difference() {
     let Some(pooler) = PgBouncer::start().await else {
-        println!("not shown: there is no pgbouncer here (apt-get install pgbouncer)");
+        not_shown("there is no pgbouncer here (apt-get install pgbouncer)");
         return;
     };
     let cluster = standin().await;
@@ -625,7 +666,7 @@ async fn a_certificate_of_postgresql_is_verified() {
         ("key.pem", &key.serialize_pem()),
     ];
     let Some(server) = Server::start_with_files(&settings, &files) else {
-        println!("not shown: there are no PostgreSQL programs here to start a server with");
+        not_shown("there are no PostgreSQL programs here to start a server with");
         return;
     };
     let folder = tempfile::tempdir().unwrap();

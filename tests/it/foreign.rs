@@ -19,6 +19,9 @@ on_both_databases!(
     dead_nodes_take_nothing_from_the_others,
     what_is_no_text_is_no_log,
     a_closed_namespace_is_the_trouble_of_its_own_steps_alone,
+    a_closed_namespace_is_told_by_verify_and_the_others_are_verified,
+    a_closed_namespace_keeps_no_hold_elsewhere_when_sync_is_off,
+    a_closed_namespace_keeps_no_cluster_from_its_record,
 );
 
 /// The memory that this is all to need, in kilobytes.
@@ -415,4 +418,163 @@ async fn a_closed_namespace_is_the_trouble_of_its_own_steps_alone(database: Data
     let outcome = run(&open).await;
     assert_eq!(outcome.code, 1, "{outcome:?}");
     assert!(outcome.stderr.contains("not allowed to "), "{outcome:?}");
+}
+
+/// An RBAC rule.
+fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
+}
+
+/// All that commands ask for in a namespace, but for the namespace itself.
+fn rules() -> Value {
+    json!([
+        rule("k6.io", "testruns", &["list", "get", "patch"]),
+        rule("", "pods", &["list"]),
+        rule("", "pods/log", &["get"]),
+        rule("", "configmaps", &["get"]),
+    ])
+}
+
+/// Two namespaces of a cluster with a running TestRun each.
+async fn two_namespaces() -> (Cluster, Cluster) {
+    let open = standin().await;
+    let closed = open.another_namespace().await;
+    for cluster in [&open, &closed] {
+        let pods = cluster.running("shop", 1).await;
+        write_lines(&cluster.log(&pods[0], "k6"), 0..3);
+    }
+    (open, closed)
+}
+
+/// This command line for both namespaces, as somebody who may do what is needed in the first of them alone.
+async fn in_both(user: &str, open: &Cluster, closed: &Cluster, args: &[&str]) -> Run {
+    Program::new(args)
+        .args(&["-n", open.namespace(), "-n", closed.namespace()])
+        .kubeconfig(&open.kubeconfig_as(user))
+        .run()
+        .await
+}
+
+async fn finalizers(cluster: &Cluster) -> Vec<Value> {
+    let test_run = cluster.find_test_run("shop").await.unwrap();
+    let finalizers = test_run["metadata"]["finalizers"].as_array();
+    finalizers.cloned().unwrap_or_default()
+}
+
+async fn a_closed_namespace_is_told_by_verify_and_the_others_are_verified(database: Database) {
+    let (open, closed) = two_namespaces().await;
+    for cluster in [&open, &closed] {
+        assert_eq!(sync(cluster, &database, "").await["errors"], 0);
+    }
+    let user = unique("user");
+    open.allow(&user, rules()).await;
+    closed.allow(&user, rules()).await;
+    let args = ["verify", "--database-url", database.url(), "-o", "json"];
+    for (granted, refused) in [
+        (rule("", "pods", &["list"]), "list testruns.k6.io"),
+        (rule("k6.io", "testruns", &["list"]), "list pods"),
+    ] {
+        closed.disallow(&user).await;
+        closed.allow_again(&user, json!([granted])).await;
+        let run = in_both(&user, &open, &closed, &args).await;
+        assert_eq!(run.code, 1, "{run:?}");
+        let answer: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"));
+        let containers = answer["containers"].as_array().unwrap();
+        assert_eq!(containers.len(), 1, "{answer}");
+        assert_eq!(containers[0]["verdict"], "equal", "{answer}");
+        let problems = answer["problems"].as_array().unwrap();
+        assert_eq!(problems.len(), 1, "{answer}");
+        let problem = problems[0]["problem"].as_str().unwrap();
+        for words in [closed.namespace(), &format!("not allowed to {refused}")] {
+            assert!(problem.contains(words), "{words}: {problem}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_namespace_is_told_by_release_and_the_others_are_released() {
+    let (open, closed) = two_namespaces().await;
+    let held = json!({"metadata": {"finalizers": ["k6sync.dev/capture-0a"]}});
+    let user = unique("user");
+    open.allow(&user, rules()).await;
+    for names in [&["release"][..], &["release", "shop"]] {
+        for cluster in [&open, &closed] {
+            cluster.patch_test_run("shop", &held).await;
+        }
+        let run = in_both(&user, &open, &closed, names).await;
+        assert_eq!(run.code, 1, "{run:?}");
+        assert_eq!(run.stdout, format!("released {}/shop\n", open.namespace()));
+        for words in [
+            &format!(
+                "nothing is released in the namespace {}",
+                closed.namespace()
+            ),
+            "not allowed to list testruns.k6.io",
+            &format!("TestRuns in {} may still be held", closed.namespace()),
+        ] {
+            assert!(run.stderr.contains(words), "{words}: {run:?}");
+        }
+        assert_eq!(finalizers(&open).await, [""; 0]);
+        assert_eq!(finalizers(&closed).await.len(), 1);
+    }
+    // One that may be in the closed one only.
+    let run = in_both(&user, &open, &closed, &["release", "shoes"]).await;
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("may still be held"), "{run:?}");
+}
+
+/// The steps' cluster is known, and the user can't tell which one this is: only by the TestRuns.
+async fn a_closed_namespace_keeps_no_hold_elsewhere_when_sync_is_off(database: Database) {
+    let (open, closed) = two_namespaces().await;
+    for cluster in [&open, &closed] {
+        let report = Program::sync_once(cluster, &database, &["--hold"])
+            .report()
+            .await;
+        assert_eq!(report["errors"], 0, "{report}");
+    }
+    open.control(json!({"enabled": "false"})).await;
+    let user = unique("user");
+    open.allow(&user, rules()).await;
+    let args = ["sync-once", "--database-url", database.url()];
+    let run = in_both(&user, &open, &closed, &args).await;
+    assert_eq!(run.code, 1, "{run:?}");
+    for words in ["not allowed to list testruns.k6.io", closed.namespace()] {
+        assert!(run.stderr.contains(words), "{words}: {run:?}");
+    }
+    assert_eq!(finalizers(&open).await, [""; 0]);
+    assert_eq!(finalizers(&closed).await.len(), 1);
+    let held = "SELECT namespace FROM test_run_steps WHERE held";
+    assert_eq!(database.texts(held).await, [closed.namespace()]);
+    // Once it is open, nothing was forgotten.
+    closed.allow(&user, rules()).await;
+    let run = in_both(&user, &open, &closed, &args).await;
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(finalizers(&closed).await, [""; 0]);
+    assert!(database.texts(held).await.is_empty());
+}
+
+/// Its steps are from before clusters were told apart, and another cluster was faster to be known.
+async fn a_closed_namespace_keeps_no_cluster_from_its_record(database: Database) {
+    let (open, closed) = two_namespaces().await;
+    assert_eq!(sync(&open, &database, "").await["errors"], 0);
+    for statement in [
+        "UPDATE test_run_steps SET cluster = NULL",
+        "UPDATE cluster_uids SET uid = 'of-another-' || namespace",
+    ] {
+        database.execute(statement).await;
+    }
+    let user = unique("user");
+    let mut rules = rules().as_array().unwrap().clone();
+    rules.push(rule("", "namespaces", &["get"]));
+    open.allow(&user, Value::Array(rules)).await;
+    let args = ["sync-once", "-o", "json", "--database-url", database.url()];
+    let run = in_both(&user, &open, &closed, &args).await;
+    assert_eq!(run.code, 0, "{run:?}");
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(
+        (&report["errors"], &report["total"]),
+        (&json!(1), &json!(1)),
+        "{report}"
+    );
+    assert_eq!(report["failures"][0]["namespace"], closed.namespace());
 }

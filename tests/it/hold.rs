@@ -521,6 +521,41 @@ async fn a_loop_that_is_switched_off_releases_at_once() {
     .await;
 }
 
+/// What it would do while it is on does not keep it from letting go while it is off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loop_that_is_to_hold_nothing_and_is_switched_off_lets_go() {
+    const SOON: Duration = Duration::from_secs(30);
+    let cluster = Cluster::start().await;
+    let database = Database::sqlite();
+    cluster.running("shop", 1).await;
+    sync(&cluster, &database).await;
+    let foreign = json!({"metadata": {"finalizers": [own(&database).await, OTHERS[0]]}});
+    cluster.patch_test_run("shop", &foreign).await;
+    cluster.control(json!({"enabled": "false"})).await;
+    let program = RunningLoop::program(&cluster, &database).args(&["--hold=none"]);
+    let running = RunningLoop::spawn(program).await;
+    let is_free = async |name: &str, left: &[&str]| {
+        wait_for("the release", SOON, async || {
+            finalizers(&cluster, name).await.unwrap() == left
+        })
+        .await;
+        wait_for("the record of it", SOON, async || {
+            held(&database).await == 0
+        })
+        .await;
+    };
+    is_free("shop", &OTHERS[..1]).await;
+    assert_eq!(running.metric(COMPLETED).await, 0.0, "it syncs nothing");
+
+    // By hand, against the switch: the loop finds it at its next tick.
+    cluster.running("cart", 1).await;
+    let run = sync_once(&cluster, &database).args(&["--force"]).run();
+    assert_eq!(run.await.code, 0);
+    is_free("cart", &[]).await;
+    let nobodys = json!({"metadata": {"finalizers": null}});
+    cluster.patch_test_run("shop", &nobodys).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn others_who_change_the_test_run_do_not_prevent_a_hold() {
     let cluster = Cluster::standin(Options::default()).await;

@@ -16,6 +16,8 @@ on_both_databases!(
     a_dry_run_deletes_nothing,
     a_run_that_goes_on_is_left_alone,
     times_are_compared_as_times,
+    times_of_cycles_are_compared_as_times,
+    the_newest_completed_cycle_is_kept,
     a_run_with_an_active_step_is_left_alone,
     what_is_left_is_still_proven,
     a_sync_goes_on_beside_it,
@@ -158,6 +160,70 @@ async fn times_are_compared_as_times(database: Database) {
     }
     prune(&database, &["--older-than", "30h"]).await;
     assert_eq!(with_logs(&database).await, ["cart", "new"]);
+}
+
+/// As dashboards write them: a `T` sorts after a space, and -02:00 is two hours later than it looks.
+async fn times_of_cycles_are_compared_as_times(database: Database) {
+    let cluster = Cluster::start().await;
+    for _ in 0..4 {
+        Program::sync_once(&cluster, &database, &[]).report().await;
+    }
+    let ago = |hours: i64| jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+    let text = |time: jiff::Timestamp| format!("{time:.0}").replace('T', " ").replace('Z', "");
+    for (id, time) in [
+        (1, text(ago(29))),
+        (2, format!("{}-02:00", text(ago(31)))),
+        (3, format!("{:.0}", ago(31))),
+    ] {
+        let sql = format!("UPDATE sync_cycles SET started_at = '{time}' WHERE id = {id}");
+        database.execute(&sql).await;
+    }
+    let run = prune(&database, &["--older-than", "30h", "--dry-run"]).await;
+    assert!(run.stdout.contains(", and 1 cycles"), "{run:?}");
+    let run = prune(&database, &["--older-than", "30h"]).await;
+    assert!(run.stdout.contains(", and 1 cycles"), "{run:?}");
+    assert_eq!(cycles(&database).await, ["1", "2", "4"]);
+}
+
+/// `verify` tells by it which containers are older than the last sync.
+async fn the_newest_completed_cycle_is_kept(database: Database) {
+    let cluster = Cluster::start().await;
+    for _ in 0..4 {
+        Program::sync_once(&cluster, &database, &[]).report().await;
+    }
+    for (id, outcome) in [
+        (1, "completed"),
+        (2, "completed"),
+        (3, "completed"),
+        (4, "failed"),
+    ] {
+        // The order of the rows says nothing.
+        let hour = [4, 6, 5, 7][id - 1];
+        database
+            .execute(&format!(
+                "UPDATE sync_cycles SET started_at = '2025-11-23T0{hour}:39:43.000000Z', outcome = '{outcome}' WHERE id = {id}"
+            ))
+            .await;
+    }
+    let run = prune(&database, &["--older-than", "30d", "--dry-run"]).await;
+    assert!(run.stdout.contains(", and 3 cycles"), "{run:?}");
+    let run = prune(&database, &["--older-than", "30d"]).await;
+    assert!(run.stdout.contains(", and 3 cycles"), "{run:?}");
+    assert_eq!(cycles(&database).await, ["2"]);
+
+    // Without a completed one, all may go.
+    database
+        .execute("UPDATE sync_cycles SET outcome = 'failed'")
+        .await;
+    prune(&database, &["--older-than", "30d"]).await;
+    assert!(cycles(&database).await.is_empty());
+}
+
+/// The ids of the cycles that are there.
+async fn cycles(database: &Database) -> Vec<String> {
+    database
+        .texts("SELECT CAST(id AS TEXT) FROM sync_cycles ORDER BY id")
+        .await
 }
 
 async fn a_run_with_an_active_step_is_left_alone(database: Database) {

@@ -23,7 +23,7 @@ use super::ownership;
 use super::plan::StepPlan;
 use super::report::Failure;
 use super::settings::{Effect, Settings};
-use crate::cluster::{Cluster, ClusterError, Finalizer, Hold, Release, TestRun};
+use crate::cluster::{Cluster, ClusterError, Finalizer, Hold, Reach, Release, TestRun};
 use crate::store::model::{HeldStep, Step};
 use crate::store::{Store, StoreError};
 
@@ -428,22 +428,34 @@ pub async fn release_all(
     Ok(freed)
 }
 
+/// What is held in this cluster.
+#[derive(Default)]
+struct HeldHere {
+    steps: Vec<HeldStep>,
+    /// Why it can't be told of some.
+    out_of_reach: Option<ClusterError>,
+}
+
 /// The steps whose TestRuns are held in this cluster. Those of which it can't be told only if their TestRuns are here: else
 /// another cluster's hold would be forgotten.
 async fn held_here(
     cluster: &Cluster,
     store: &Store,
     settings: &Settings,
-) -> Result<Vec<HeldStep>, RunError> {
+) -> Result<HeldHere, RunError> {
     if store.held_steps(&settings.scope()).await?.is_empty() {
-        return Ok(Vec::new());
+        return Ok(HeldHere::default());
     }
     let identity = identify(cluster, store, settings).await?;
     let settings = settings.in_cluster(identity.as_ref());
     let mut held = store.held_steps(&settings.scope()).await?;
+    let mut out_of_reach = None;
     let is_certain = |step: &HeldStep| step.cluster.is_some() == identity.is_some();
     if !held.iter().all(is_certain) {
-        let test_runs = cluster.test_runs(&settings.namespaces).await?.items;
+        let mut reach = Reach::of(&settings.namespaces);
+        let test_runs = reach.test_runs(cluster).await?.items;
+        let is_hidden = |step: &HeldStep| !is_certain(step) && !reach.has(&step.namespace);
+        let hides_some = held.iter().any(is_hidden);
         held.retain(|step| {
             let is_here = |run: &TestRun| match &step.k6_uid {
                 Some(uid) => *uid == run.uid,
@@ -451,17 +463,28 @@ async fn held_here(
             };
             is_certain(step) || test_runs.iter().any(is_here)
         });
+        if hides_some {
+            let mut reasons = reach.out_of_reach().into_iter().map(|(_, error)| error);
+            out_of_reach = reasons.next();
+        }
     }
-    Ok(held)
+    Ok(HeldHere {
+        steps: held,
+        out_of_reach,
+    })
 }
 
 async fn release_held(
     cluster: &Cluster,
     store: &Store,
-    held: Vec<HeldStep>,
+    held: HeldHere,
     only_if: impl Fn(&TestRun) -> bool,
 ) -> Result<usize, RunError> {
-    if held.is_empty() {
+    let HeldHere {
+        steps: held,
+        out_of_reach: mut first_error,
+    } = held;
+    if held.is_empty() && first_error.is_none() {
         return Ok(0);
     }
     let own = &own(store).await?;
@@ -478,7 +501,7 @@ async fn release_held(
         outcome.map(|hold| (hold == Hold::Free).then_some(step.id))
     });
     let outcomes: Vec<_> = outcomes.buffer_unordered(CONCURRENCY).collect().await;
-    let (mut freed, mut first_error) = (Vec::new(), None);
+    let mut freed = Vec::new();
     for outcome in outcomes {
         match outcome {
             Ok(step_id) => freed.extend(step_id),

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use super::seed;
 use super::world::{Rules, World};
 use crate::support::postgres_server::Server;
-use crate::support::{Cluster, Database};
+use crate::support::{Cluster, Database, not_shown};
 
 /// At least so many connections are killed.
 const CONNECTIONS: u64 = 25;
@@ -123,7 +123,7 @@ async fn collide(url: String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_is_restarted_in_the_middle_of_a_cycle() {
     let Some(server) = Server::start(&[]) else {
-        println!("not shown: there are no PostgreSQL programs here to start a server with");
+        not_shown("there are no PostgreSQL programs here to start a server with");
         return;
     };
     let database = Database::at(&server.url());

@@ -23,6 +23,34 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}-{count}", std::process::id())
 }
 
+/// A test can't be shown without something that is not here: that is said, and in CI, which installs it, it is a failure.
+pub fn not_shown(what_is_missing: &str) {
+    let ci = std::env::var("CI").ok();
+    assert!(
+        !must_show_all(ci.as_deref()),
+        "CI shows all tests, but {what_is_missing}"
+    );
+    println!("not shown: {what_is_missing}");
+}
+
+/// By the variable `CI`, as CI systems set it.
+fn must_show_all(ci: Option<&str>) -> bool {
+    ci.is_some_and(|value| !["", "0", "false"].contains(&value))
+}
+
+#[test]
+fn in_ci_nothing_passes_without_being_shown() {
+    for (ci, expected) in [
+        (None, false),
+        (Some(""), false),
+        (Some("false"), false),
+        (Some("true"), true),
+        (Some("1"), true),
+    ] {
+        assert_eq!(must_show_all(ci), expected, "{ci:?}");
+    }
+}
+
 /// Makes two tests of one: `mod name { sqlite, postgres }`, each with an empty database of its own.
 #[macro_export]
 macro_rules! on_both_databases {
