@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
-use crate::control::Interval;
+use crate::sync_loop::control::Interval;
 
 /// Keeps a load-testing dashboard's database true: copies the status and the logs of k6-operator TestRuns from
 /// Kubernetes into SQL.

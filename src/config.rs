@@ -12,10 +12,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::cli::{Common, HoldMode, LogFormat};
 use crate::cluster::Namespaces;
-use crate::control::{Defaults, Interval, Source};
 use crate::cycle::Discovery;
 use crate::server::tls::TlsFiles;
 use crate::store::{DatabaseUrl, DatabaseUrlError};
+use crate::sync_loop::control::{Defaults, Interval, Source};
 use crate::yaml;
 
 /// Everything that can be set, checked.

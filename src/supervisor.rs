@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 /// The tasks, each with its name.
 #[derive(Debug, Default)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     tasks: JoinSet<()>,
     known: HashMap<Id, Known>,
 }
@@ -24,7 +24,7 @@ struct Known {
 
 /// A task that ended although nobody had told it to.
 #[derive(Debug, thiserror::Error)]
-pub enum TaskEnded {
+pub(crate) enum TaskEnded {
     /// It returned.
     #[error("{0} ended, which it never should: a bug in k6sync, or see the errors before")]
     Returned(&'static str),
@@ -35,7 +35,7 @@ pub enum TaskEnded {
 
 impl Supervisor {
     /// Starts a task; `name` is what a person calls it, such as `the election`.
-    pub fn spawn(
+    pub(crate) fn spawn(
         &mut self,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
@@ -44,7 +44,7 @@ impl Supervisor {
     }
 
     /// Starts a task that returns when it is done.
-    pub fn errand(
+    pub(crate) fn errand(
         &mut self,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
@@ -64,7 +64,7 @@ impl Supervisor {
     }
 
     /// The first end of a task that should not have ended; never, if there is none.
-    pub async fn unexpected_end(&mut self) -> TaskEnded {
+    pub(crate) async fn unexpected_end(&mut self) -> TaskEnded {
         while let Some(ended) = self.tasks.join_next_with_id().await {
             let id = match &ended {
                 Ok((id, ())) => *id,
@@ -84,7 +84,7 @@ impl Supervisor {
     }
 
     /// Waits for those that were told to end. How they do makes no difference now.
-    pub async fn all_ended(&mut self) {
+    pub(crate) async fn all_ended(&mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 }

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use crate::cli::{Job, JobAction, OutputFormat};
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::control::{Action, Control};
 use crate::harmless;
 use crate::store::StoreError;
 use crate::store::model::CycleRecord;
+use crate::sync_loop::control::{Action, Control};
 
 /// Whoever sits at a terminal does not wait longer for the API server.
 const PATIENCE: Duration = Duration::from_secs(10);

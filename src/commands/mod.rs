@@ -5,8 +5,6 @@ mod migrate;
 mod prune;
 mod release;
 mod run_loop;
-mod signals;
-mod startup;
 mod sync_once;
 mod verify;
 
@@ -14,15 +12,15 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use self::signals::Signals;
 use crate::cli::{Cli, Command, Common, HoldMode};
 use crate::cluster::{Cluster, ClusterError, Namespaces};
 use crate::config::{self, Config, ConfigError};
-use crate::control::ControlMap;
 use crate::cycle::{Effect, Holding, Settings};
 use crate::harmless;
 use crate::server::tls::TlsError;
+use crate::signals::Signals;
 use crate::store::{Store, StoreError};
+use crate::sync_loop::control::ControlMap;
 use crate::telemetry;
 
 /// It could not be completed.

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 use crate::cli::Release as Args;
 use crate::cluster::{Cluster, ClusterError, Namespaces, Reach, Release, TestRun};
 use crate::config::Config;
-use crate::control::Action;
 use crate::harmless;
+use crate::sync_loop::control::Action;
 
 /// TestRuns let go at a time.
 const CONCURRENCY: usize = 16;

@@ -19,7 +19,7 @@ use super::auth::{Access, Authorizer, Denied};
 use super::job_request::JobRequest;
 use super::refusals::Refusals;
 use crate::cluster::ClusterError;
-use crate::control::{Control, ControlError, ControlMap};
+use crate::sync_loop::control::{Control, ControlError, ControlMap};
 
 /// Where it is.
 pub const PATH: &str = "/api/dashboard/load-testing/sync-job";

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::control::{Action, Interval};
+use crate::sync_loop::control::{Action, Interval};
 
 /// No more of a wrong value is quoted, characters.
 const QUOTED: usize = 100;

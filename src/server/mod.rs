@@ -7,8 +7,6 @@ mod door;
 pub mod job_api;
 pub mod job_request;
 mod patient;
-pub mod pulse;
-pub mod readiness;
 mod refusals;
 mod review;
 pub mod tls;
@@ -23,51 +21,35 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tower_http::timeout::TimeoutLayer;
 
 use self::job_api::JobApi;
-use self::pulse::Pulse;
-use self::readiness::Readiness;
 use self::tls::Tls;
-use crate::election::Leadership;
-use crate::telemetry::Metrics;
+use crate::sync_loop::LoopState;
 
 /// No request takes longer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What the server shows.
-pub struct Exhibits {
-    /// Whether the loop is alive.
-    pub pulse: Arc<Pulse>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// Whether we are to sync; as long as we hold the lease, the API server has answered within seconds.
-    pub leadership: watch::Receiver<Leadership>,
-    /// Whether the loop can do its work.
-    pub readiness: Arc<Readiness>,
-}
 
 /// Serves until `stop` is done; over TLS, if there is a certificate.
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
-    exhibits: Exhibits,
+    state: LoopState,
     job_api: JobApi,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    door::serve(listener, tls, router(exhibits, job_api), stop).await
+    door::serve(listener, tls, router(state, job_api), stop).await
 }
 
-fn router(exhibits: Exhibits, job_api: JobApi) -> Router {
+fn router(state: LoopState, job_api: JobApi) -> Router {
     let health = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(exhibits));
+        .with_state(Arc::new(state));
     let job = get(job_api::read)
         .post(job_api::act)
         .fallback(job_api::other_method);
@@ -82,19 +64,19 @@ fn router(exhibits: Exhibits, job_api: JobApi) -> Router {
 }
 
 /// The loop is alive: no cycle or sleep is overdue.
-async fn healthz(State(exhibits): State<Arc<Exhibits>>) -> Response {
-    verdict(exhibits.pulse.check())
+async fn healthz(State(state): State<Arc<LoopState>>) -> Response {
+    verdict(state.pulse.check())
 }
 
 /// The loop can do its work.
-async fn readyz(State(exhibits): State<Arc<Exhibits>>) -> Response {
-    let leadership = exhibits.leadership.borrow().clone();
-    verdict(exhibits.readiness.check(leadership).await)
+async fn readyz(State(state): State<Arc<LoopState>>) -> Response {
+    let leadership = state.leadership.borrow().clone();
+    verdict(state.readiness.check(leadership).await)
 }
 
-async fn metrics(State(exhibits): State<Arc<Exhibits>>) -> Response {
+async fn metrics(State(state): State<Arc<LoopState>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, OPEN_METRICS)], exhibits.metrics.text()).into_response()
+    ([(CONTENT_TYPE, OPEN_METRICS)], state.metrics.text()).into_response()
 }
 
 fn verdict(verdict: Result<(), String>) -> Response {

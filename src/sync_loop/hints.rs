@@ -26,25 +26,25 @@ const YOUNG: SignedDuration = SignedDuration::from_mins(2);
 
 /// What the loop had better do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
+pub(crate) enum Hint {
     /// Hold it, if it is to be held: it is new.
     Hold(TestRun),
     /// Let go of it: its deletion was asked for while it still ran. And look at it.
-    LetGo(TestRun),
+    Release(TestRun),
     /// Look at it: it has ended, or it is being deleted, or is gone.
     Look,
 }
 
 /// The hints of the TestRuns in these namespaces. Dropped, it ends.
 #[derive(Debug)]
-pub struct Hints {
+pub(crate) struct Hints {
     receiver: mpsc::Receiver<Hint>,
     watches: Supervisor,
 }
 
 impl Hints {
     /// Begins to watch, with a connection for each namespace.
-    pub fn begin(cluster: &Cluster, namespaces: &Namespaces) -> Self {
+    pub(crate) fn begin(cluster: &Cluster, namespaces: &Namespaces) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let mut watches = Supervisor::default();
         let names: Vec<Option<&str>> = match namespaces {
@@ -62,7 +62,7 @@ impl Hints {
     ///
     /// # Errors
     /// A watch has ended, which it never should: nobody would see what it does not tell.
-    pub async fn next(&mut self) -> Result<Vec<Hint>, TaskEnded> {
+    pub(crate) async fn next(&mut self) -> Result<Vec<Hint>, TaskEnded> {
         let mut hints = Vec::new();
         tokio::select! {
             ended = self.watches.unexpected_end() => return Err(ended),
@@ -148,7 +148,7 @@ impl Seen {
             hints.push(Hint::Look);
         }
         if begins_to_go && !phase.has_ended {
-            hints.push(Hint::LetGo(test_run));
+            hints.push(Hint::Release(test_run));
         } else if before.is_none() && !phase.is_deleting {
             hints.push(Hint::Hold(test_run));
         }
@@ -235,7 +235,7 @@ mod tests {
             let hints = seen.hints(change, now());
             let letters = hints.iter().map(|hint| match hint {
                 Hint::Hold(_) => 'h',
-                Hint::LetGo(_) => 'l',
+                Hint::Release(_) => 'l',
                 Hint::Look => '!',
             });
             words.push(letters.collect::<String>());

@@ -14,7 +14,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::cluster::Traffic;
-use crate::control::Control;
 use crate::cycle::Report;
 use crate::store::model::{GapCause, Status};
 
@@ -202,10 +201,10 @@ impl Metrics {
     }
 
     /// What holds now.
-    pub fn set_control(&self, control: &Control) {
-        self.enabled.set(control.enabled.into());
+    pub fn set_control(&self, enabled: bool, interval_seconds: u64) {
+        self.enabled.set(enabled.into());
         self.interval
-            .set(i64::try_from(control.interval.seconds()).unwrap_or(i64::MAX));
+            .set(i64::try_from(interval_seconds).unwrap_or(i64::MAX));
     }
 
     /// In OpenMetrics' text form.

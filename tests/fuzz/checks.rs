@@ -5,9 +5,9 @@
 
 use jiff::Timestamp;
 use k6sync::cluster::{ConfigMap, Pod, TestRun};
-use k6sync::control::{Control, Defaults, Interval};
 use k6sync::cycle::cursor::{Cursor, Lines, Rest, Splitter};
 use k6sync::server::job_request::JobRequest;
+use k6sync::sync_loop::control::{Control, Defaults, Interval};
 
 /// A check, and its name: that of the fuzz target and of its folders.
 pub type Check = (&'static str, fn(&[u8]));
@@ -133,7 +133,7 @@ pub fn config_map(data: &[u8]) {
 
 /// The body of a request to the job API.
 pub fn job_request(data: &[u8]) {
-    use k6sync::control::Action;
+    use k6sync::sync_loop::control::Action;
     match JobRequest::parse(data) {
         Ok(JobRequest {
             action: Action::Start(interval) | Action::Restart(interval),

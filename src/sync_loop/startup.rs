@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::config::Config;
+use super::pulse::Pulse;
+use super::readiness::Readiness;
 use crate::retry::Pauses;
-use crate::server::pulse::Pulse;
-use crate::server::readiness::Readiness;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -21,18 +20,16 @@ const RECHECK: Duration = Duration::from_secs(2);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The database, open and of our schema, however long that takes: whatever is wrong with it may be mended from outside.
-pub(super) async fn open_store(
-    config: &Config,
-    no_migrate: bool,
+pub(super) async fn open(
+    open: impl AsyncFn() -> Result<Store, StoreError>,
     readiness: &Readiness,
     pulse: &Pulse,
 ) -> Arc<Store> {
     let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        let opening = super::open_store(config, no_migrate, false);
-        match alive(pulse, opening).await {
+        match alive(pulse, open()).await {
             Ok(store) => {
-                tracing::info!("the database {} is open", config.database_url);
+                tracing::info!("the database {} is open", store.url());
                 return Arc::new(store);
             }
             Err(error) => {

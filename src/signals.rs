@@ -5,21 +5,21 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGTERM and SIGINT.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 /// Which of them came.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     Terminate,
     Interrupt,
 }
 
 impl Stop {
     /// What a shell says of a process that the signal ended.
-    pub(super) const fn exit_code(self) -> i32 {
+    pub(crate) const fn exit_code(self) -> i32 {
         match self {
             Self::Interrupt => 128 + 2,
             Self::Terminate => 128 + 15,
@@ -37,14 +37,14 @@ impl std::fmt::Display for Stop {
 }
 
 impl Signals {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
         })
     }
 
-    pub(super) async fn next(&mut self) -> Stop {
+    pub(crate) async fn next(&mut self) -> Stop {
         tokio::select! {
             _ = self.terminate.recv() => Stop::Terminate,
             _ = self.interrupt.recv() => Stop::Interrupt,
@@ -53,7 +53,7 @@ impl Signals {
 
     /// Ends the process at the first signal, whatever it is waiting for: each thing that is stored is one transaction, and
     /// what is not committed is undone. On a task of its own, so that nothing that blocks is in its way.
-    pub(super) fn end_the_process(mut self) {
+    pub(crate) fn end_the_process(mut self) {
         // It has no end but the process's: nothing in it can panic, and a stream of signals that ends is one of them.
         tokio::spawn(async move {
             let stop = self.next().await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::election::Leadership;
+use super::election::Leadership;
 use crate::store::Store;
 
 /// A database that does not answer for so long is not reachable.
@@ -18,7 +18,7 @@ const FAILURES: u32 = 3;
 
 /// What the loop knows.
 #[derive(Debug)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     store: OnceLock<Arc<Store>>,
     /// Why the database must not be used now, if it must not.
     unfit: watch::Sender<Option<String>>,
@@ -38,39 +38,39 @@ impl Default for Readiness {
 
 impl Readiness {
     /// The database is open, and of our schema.
-    pub fn opened(&self, store: &Arc<Store>) {
+    pub(crate) fn opened(&self, store: &Arc<Store>) {
         // It is opened once.
         let _ = self.store.set(Arc::clone(store));
         self.fit();
     }
 
     /// The database must not be used, for this reason.
-    pub fn unfit(&self, problem: String) {
+    pub(crate) fn unfit(&self, problem: String) {
         self.unfit.send_replace(Some(problem));
     }
 
     /// The database may be used.
-    pub fn fit(&self) {
+    pub(crate) fn fit(&self) {
         self.unfit.send_replace(None);
     }
 
     /// Follows whether the database may be used; if not, why.
-    pub fn fitness(&self) -> watch::Receiver<Option<String>> {
+    pub(crate) fn fitness(&self) -> watch::Receiver<Option<String>> {
         self.unfit.subscribe()
     }
 
     /// A cycle was completed.
-    pub fn completed(&self) {
+    pub(crate) fn completed(&self) {
         self.set_failing(None);
     }
 
     /// No cycle is to follow, since sync is off or another's: how the last one ended tells nothing of now.
-    pub fn rests(&self) {
+    pub(crate) fn rests(&self) {
         self.set_failing(None);
     }
 
     /// A cycle failed, the last of so many in a row, because of the database or of something else.
-    pub fn failed(&self, in_a_row: u32, problem: &str, is_database: bool) {
+    pub(crate) fn failed(&self, in_a_row: u32, problem: &str, is_database: bool) {
         if is_database || in_a_row >= FAILURES {
             self.set_failing(Some(format!("the last cycle failed: {problem}")));
         }
@@ -84,7 +84,7 @@ impl Readiness {
     ///
     /// # Errors
     /// What is wrong.
-    pub async fn check(&self, leadership: Leadership) -> Result<(), String> {
+    pub(crate) async fn check(&self, leadership: Leadership) -> Result<(), String> {
         if let Some(problem) = self.unfit.borrow().clone() {
             return Err(problem);
         }

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether we are the one who syncs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Leadership {
+pub(crate) enum Leadership {
     /// We hold the lease.
     Leader,
     /// Somebody else does, or nobody is known to.
@@ -40,7 +40,7 @@ pub enum Leadership {
 
 /// Takes part in the election by one lease.
 #[derive(Debug)]
-pub struct Election {
+pub(crate) struct Election {
     cluster: Cluster,
     namespace: String,
     name: String,
@@ -74,7 +74,7 @@ enum Move {
 
 impl Election {
     /// `identity` must differ from that of every other candidate.
-    pub fn new(cluster: &Cluster, namespace: &str, name: &str, identity: &str) -> Self {
+    pub(crate) fn new(cluster: &Cluster, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
             cluster: cluster.apart(PATIENCE),
             namespace: namespace.to_owned(),
@@ -88,7 +88,7 @@ impl Election {
 
     /// Takes part until `stop` is sent or dropped, then gives the lease up. So it does as long as `unfit` says why we could
     /// not sync: somebody else may.
-    pub async fn run(
+    pub(crate) async fn run(
         mut self,
         leadership: watch::Sender<Leadership>,
         mut unfit: watch::Receiver<Option<String>>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::control::Interval;
+use super::control::Interval;
 use crate::retry::Pauses;
 
 /// So many failures in a row are taken for an accident.
@@ -21,7 +21,7 @@ const APART: Duration = Duration::from_secs(5);
 
 /// The schedule of one loop.
 #[derive(Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     interval: Interval,
     /// When the last cycle of the rhythm started; `None`: the next one is the first.
     last_start: Option<Instant>,
@@ -37,16 +37,16 @@ pub struct Schedule {
 
 /// What a cycle's end means for the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Starts that fell away since the cycle outlasted the interval.
-    pub skipped: u32,
+    pub(crate) skipped: u32,
     /// Failures in a row.
-    pub failures: u32,
+    pub(crate) failures: u32,
 }
 
 impl Schedule {
     /// The first cycle starts at once.
-    pub fn new(interval: Interval) -> Self {
+    pub(crate) fn new(interval: Interval) -> Self {
         Self {
             interval,
             last_start: None,
@@ -59,7 +59,7 @@ impl Schedule {
     }
 
     /// Takes effect at once: the next start is counted from the last one.
-    pub fn set_interval(&mut self, interval: Interval) {
+    pub(crate) fn set_interval(&mut self, interval: Interval) {
         if interval != self.interval {
             self.interval = interval;
             self.pauses = Pauses::new(self.period(), LONGEST_PAUSE);
@@ -67,7 +67,7 @@ impl Schedule {
     }
 
     /// The next cycle starts at once, whatever was before.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.last_start = None;
         self.begun_at = None;
         self.not_before = None;
@@ -76,12 +76,12 @@ impl Schedule {
     }
 
     /// The next cycle is wanted as soon as may be.
-    pub fn want(&mut self) {
+    pub(crate) fn want(&mut self) {
         self.is_wanted = true;
     }
 
     /// When the next cycle starts; in the past: now.
-    pub fn next_start(&self, now: Instant) -> Instant {
+    pub(crate) fn next_start(&self, now: Instant) -> Instant {
         let due = match self.last_start {
             Some(start) if self.is_wanted => now.min(start + self.period()),
             Some(start) => start + self.period(),
@@ -96,7 +96,7 @@ impl Schedule {
     }
 
     /// A cycle starts.
-    pub fn started(&mut self, now: Instant) {
+    pub(crate) fn started(&mut self, now: Instant) {
         let period = self.period();
         self.last_start = match self.last_start {
             // It was early: the rhythm goes on.
@@ -112,7 +112,7 @@ impl Schedule {
     }
 
     /// The cycle that started last has ended.
-    pub fn ended(&mut self, now: Instant, succeeded: bool) -> Ended {
+    pub(crate) fn ended(&mut self, now: Instant, succeeded: bool) -> Ended {
         let mut skipped = 0;
         let took = self.begun_at.map(|begun_at| now.duration_since(begun_at));
         if let Some(start) = self.last_start
