@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod cycle;
+pub mod discreet;
 pub mod election;
 pub mod harmless;
 pub mod isolate;

@@ -7,6 +7,7 @@ use crate::cli::Migrate;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::cycle::identity;
+use crate::discreet;
 use crate::store::{Registration, Store};
 
 pub(super) async fn run(args: &Migrate) -> anyhow::Result<()> {
@@ -63,7 +64,8 @@ async fn known_cluster(store: &Store, id: &str) -> anyhow::Result<String> {
         ),
         (id, known) if known.iter().any(|known| known == id) => Ok(id.to_owned()),
         (id, _) => bail!(
-            "the database knows no cluster {id}; --same-cluster=ID takes one of {}",
+            "the database knows no cluster {}; --same-cluster=ID takes one of {}",
+            discreet::name(id),
             ids.join(", ")
         ),
     }
