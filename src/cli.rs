@@ -186,6 +186,10 @@ pub struct Migrate {
     /// This is the cluster that the database knows, built or its namespace made anew; with several, its ID in `clusters`
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
     pub same_cluster: Option<String>,
+    /// This database is a copy of another one that stays in use: it gets an id of its own, and leaves the holds on TestRuns
+    /// to the other
+    #[arg(long, conflicts_with_all = ["new_cluster", "same_cluster"])]
+    pub new_identity: bool,
 }
 
 /// `k6sync verify`

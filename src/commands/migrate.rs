@@ -1,4 +1,4 @@
-//! `k6sync migrate`: for those who migrate apart from syncing, and for the first sync of another cluster.
+//! `k6sync migrate`: for those who migrate apart from syncing, for the first sync of another cluster, and for copies.
 
 use anyhow::bail;
 use tokio::time::Instant;
@@ -12,6 +12,9 @@ use crate::store::{Registration, Store};
 
 pub(super) async fn run(args: &Migrate) -> anyhow::Result<()> {
     let config = super::load(&args.common)?;
+    if args.new_identity {
+        super::must_exist(&config)?;
+    }
     let store = Store::open(&config.database_url, false).await?;
     let done = migrate(args, &config, &store).await;
     store.close().await;
@@ -25,6 +28,12 @@ async fn migrate(args: &Migrate, config: &Config, store: &Store) -> anyhow::Resu
         "the database {} has schema version {version}",
         config.database_url
     );
+    if args.new_identity {
+        let (id, held) = store.renew_identity().await?;
+        return Ok(format!(
+            "{migrated}\nand is a database of its own from now on: its id is {id}, and {held} steps are marked as not held, since their holds are the original's"
+        ));
+    }
     let same;
     let registration = match &args.same_cluster {
         Some(id) => {
