@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
+use crate::discreet;
 use crate::sync_loop::control::Interval;
 
 /// Keeps a load-testing dashboard's database true: copies the status and the logs of k6-operator TestRuns from
@@ -22,12 +23,13 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line. One that is wrong is told, and ends the process; a URL in it is not shown, since it may hold
-    /// a password.
+    /// Reads the command line. One that is wrong is told, and ends the process; what may be a secret in it is not shown.
     pub fn from_command_line() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
             let said = error.render().to_string();
-            let shown = without_urls(&said, std::env::args());
+            let arguments =
+                std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+            let shown = without_secrets(&said, arguments.skip(1));
             if shown == said {
                 error.exit();
             }
@@ -38,18 +40,25 @@ impl Cli {
     }
 }
 
-/// The text without those of the arguments that are URLs.
-fn without_urls(text: &str, arguments: impl Iterator<Item = String>) -> String {
-    arguments
-        .filter(|argument| argument.contains("://"))
-        .fold(text.to_owned(), |text, argument| {
-            let (_, value) = argument.split_once('=').unwrap_or_default();
-            let text = text.replace(&argument, "URL");
-            match value.contains("://") {
-                true => text.replace(value, "URL"),
-                false => text,
-            }
+/// The text without those of the arguments, and of the values in them, that may be secrets.
+fn without_secrets(text: &str, arguments: impl Iterator<Item = String>) -> String {
+    let mut secrets: Vec<String> = arguments
+        .flat_map(|argument| {
+            let attached = argument
+                .strip_prefix('-')
+                .filter(|rest| !rest.starts_with('-'))
+                .map(|rest| rest.chars().skip(1).collect::<String>());
+            let value = argument.split_once('=').map(|(_, value)| value.to_owned());
+            [Some(argument), value, attached]
         })
+        .flatten()
+        .filter(|piece| piece.len() > 2 && discreet::word(piece) == discreet::HIDDEN)
+        .collect();
+    // The whole before its parts.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.iter().fold(text.to_owned(), |text, secret| {
+        text.replace(secret, discreet::HIDDEN)
+    })
 }
 
 /// What to do.
@@ -177,6 +186,10 @@ pub struct Migrate {
     /// This is the cluster that the database knows, built or its namespace made anew; with several, its ID in `clusters`
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
     pub same_cluster: Option<String>,
+    /// This database is a copy of another one that stays in use: it gets an id of its own, and leaves the holds on TestRuns
+    /// to the other
+    #[arg(long, conflicts_with_all = ["new_cluster", "same_cluster"])]
+    pub new_identity: bool,
 }
 
 /// `k6sync verify`
@@ -232,7 +245,7 @@ fn age(text: &str) -> Result<SignedDuration, String> {
     let age = text
         .parse::<Span>()
         .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
-        .map_err(|error| format!("it must be an age such as 30d or 12h: {error}"))?;
+        .map_err(|_| "it must be an age such as 30d or 12h")?;
     match age >= SignedDuration::from_mins(1) {
         true => Ok(age),
         false => Err("it must be at least 1m".to_owned()),

@@ -13,10 +13,11 @@ use serde::{Deserialize, Deserializer};
 use crate::cli::{Common, HoldMode, LogFormat};
 use crate::cluster::Namespaces;
 use crate::cycle::Discovery;
+use crate::discreet;
 use crate::server::tls::TlsFiles;
 use crate::store::{DatabaseUrl, DatabaseUrlError};
 use crate::sync_loop::control::{Defaults, Interval, Source};
-use crate::yaml;
+use crate::yaml::{self, YamlError};
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -120,7 +121,7 @@ impl std::fmt::Debug for ApiKey {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("cannot read the configuration file {path}: {source}")]
+    #[error("cannot read the configuration file {}: {source}", discreet::path(.path))]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -129,7 +130,8 @@ pub enum ConfigError {
     },
     /// A key that does not exist.
     #[error(
-        "unknown key `{key}` in the configuration file {path}{advice}; config.example.yaml has all keys"
+        "unknown key `{key}` in the configuration file {}{advice}; config.example.yaml has all keys",
+        discreet::path(.path)
     )]
     UnknownKey {
         /// Which file.
@@ -140,7 +142,7 @@ pub enum ConfigError {
         advice: String,
     },
     /// A value of the wrong type, or no YAML at all.
-    #[error("the configuration file {path} is wrong: {problem}")]
+    #[error("the configuration file {} is wrong: {problem}", discreet::path(.path))]
     Malformed {
         /// Which file.
         path: PathBuf,
@@ -156,12 +158,12 @@ pub enum ConfigError {
         problem: String,
     },
     /// A value out of range.
-    #[error("{setting} is {value}: {problem}")]
+    #[error("{setting}{}: {problem}", .value.as_ref().map(|value| format!(" is {value}")).unwrap_or_default())]
     Invalid {
         /// Flag, variable or key.
         setting: &'static str,
-        /// Its value.
-        value: String,
+        /// Its value; `None`: it may be a secret.
+        value: Option<String>,
         /// What is wrong with it, and what is right.
         problem: String,
     },
@@ -246,35 +248,49 @@ struct CaptureFile {
     hold_timeout: Option<SignedDuration>,
 }
 
-const KEYS: &[&str] = &[
-    "databaseUrl",
-    "context",
-    "namespaces",
-    "allNamespaces",
-    "discovery",
-    "missingAfter",
-    "enabled",
-    "intervalSeconds",
-    "listen",
-    "shutdownGrace",
-    "tls",
-    "tls.cert",
-    "tls.key",
-    "auth",
-    "auth.audiences",
-    "control",
-    "control.configMap",
-    "control.namespace",
-    "leaderElection",
-    "leaderElection.enabled",
-    "leaderElection.lease",
-    "kubernetes",
-    "kubernetes.requestTimeout",
-    "kubernetes.cycleDeadline",
-    "capture",
-    "capture.concurrency",
-    "capture.hold",
-    "capture.holdTimeout",
+/// What a key takes, in words.
+mod takes {
+    pub(super) const SECTION: &str = "keys with values";
+    pub(super) const TEXT: &str = "text, if need be in quotation marks";
+    pub(super) const TEXTS: &str = "a list of texts";
+    pub(super) const FILE: &str = "the path of a file";
+    pub(super) const SWITCH: &str = "true or false";
+    pub(super) const NUMBER: &str = "a whole number";
+    pub(super) const DURATION: &str = "a duration with its unit, such as 10m";
+    pub(super) const DISCOVERY: &str = "all, labelled or off";
+    pub(super) const HOLD: &str = "cleanup, all or none";
+}
+
+/// Every key, and what it takes.
+const KEYS: &[(&str, &str)] = &[
+    ("databaseUrl", takes::TEXT),
+    ("context", takes::TEXT),
+    ("namespaces", takes::TEXTS),
+    ("allNamespaces", takes::SWITCH),
+    ("discovery", takes::DISCOVERY),
+    ("missingAfter", takes::DURATION),
+    ("enabled", takes::SWITCH),
+    ("intervalSeconds", takes::NUMBER),
+    ("listen", takes::TEXT),
+    ("shutdownGrace", takes::DURATION),
+    ("tls", takes::SECTION),
+    ("tls.cert", takes::FILE),
+    ("tls.key", takes::FILE),
+    ("auth", takes::SECTION),
+    ("auth.audiences", takes::TEXTS),
+    ("control", takes::SECTION),
+    ("control.configMap", takes::TEXT),
+    ("control.namespace", takes::TEXT),
+    ("leaderElection", takes::SECTION),
+    ("leaderElection.enabled", takes::SWITCH),
+    ("leaderElection.lease", takes::TEXT),
+    ("kubernetes", takes::SECTION),
+    ("kubernetes.requestTimeout", takes::DURATION),
+    ("kubernetes.cycleDeadline", takes::DURATION),
+    ("capture", takes::SECTION),
+    ("capture.concurrency", takes::NUMBER),
+    ("capture.hold", takes::HOLD),
+    ("capture.holdTimeout", takes::DURATION),
 ];
 
 const DEFAULT_DATABASE_URL: &str = "sqlite://k6sync.db";
@@ -320,13 +336,26 @@ fn given_or_in_file(
     if given(environment, name).is_some() {
         return Err(wrong(format!("and {name} are both set; keep one of them")));
     }
-    let value = std::fs::read_to_string(&path)
-        .map_err(|error| wrong(format!("names {path}, which can't be read: {error}")))?;
+    let value = std::fs::read_to_string(&path).map_err(|error| {
+        wrong(format!(
+            "names {}, which can't be read: {error}",
+            file_name(&path)
+        ))
+    })?;
     // A file ends in a newline, a value does not.
     let value = value.trim_end_matches(['\n', '\r']);
     match value.is_empty() {
-        true => Err(wrong(format!("names {path}, which is empty"))),
+        true => Err(wrong(format!("names {}, which is empty", file_name(&path)))),
         false => Ok(Some(value.to_owned())),
+    }
+}
+
+/// A path in a folder that is there, and not the secret itself instead of a file's name.
+fn file_name(path: &str) -> String {
+    let folder = Path::new(path).parent();
+    match path.starts_with('/') && folder.is_some_and(Path::is_dir) {
+        true => discreet::name(path).to_owned(),
+        false => "a file (it must be an absolute path in a folder that is there)".to_owned(),
     }
 }
 
@@ -362,7 +391,7 @@ impl Config {
         if missing_after.is_negative() {
             return Err(ConfigError::Invalid {
                 setting: "missingAfter",
-                value: written(missing_after),
+                value: Some(written(missing_after)),
                 problem: "it can't be negative; write a duration such as 10m".to_owned(),
             });
         }
@@ -373,7 +402,7 @@ impl Config {
         if !(1..=MAX_CAPTURE_CONCURRENCY).contains(&concurrency) {
             return Err(ConfigError::Invalid {
                 setting: "capture.concurrency",
-                value: concurrency.to_string(),
+                value: Some(concurrency.to_string()),
                 problem: format!("it must be from 1 to {MAX_CAPTURE_CONCURRENCY}"),
             });
         }
@@ -400,11 +429,16 @@ impl Config {
                 file.capture.hold_timeout,
                 DEFAULT_HOLD_TIMEOUT,
             )?,
-            control_config_map: file
+            control_config_map: object_name(
+                "control.configMap",
+                file.control.config_map,
+                DEFAULT_CONTROL_CONFIG_MAP,
+            )?,
+            control_namespace: file
                 .control
-                .config_map
-                .unwrap_or_else(|| DEFAULT_CONTROL_CONFIG_MAP.to_owned()),
-            control_namespace: file.control.namespace,
+                .namespace
+                .map(|name| namespace("control.namespace", name))
+                .transpose()?,
             control_defaults: control_defaults(file.enabled, file.interval_seconds, environment)?,
             listen: listen(file.listen)?,
             tls_cert: file.tls.cert,
@@ -413,11 +447,11 @@ impl Config {
             shutdown_grace: positive("shutdownGrace", file.shutdown_grace, DEFAULT_SHUTDOWN_GRACE)?,
             lease: match file.leader_election.enabled {
                 Some(false) => None,
-                _ => Some(
-                    file.leader_election
-                        .lease
-                        .unwrap_or_else(|| DEFAULT_LEASE.to_owned()),
-                ),
+                _ => Some(object_name(
+                    "leaderElection.lease",
+                    file.leader_election.lease,
+                    DEFAULT_LEASE,
+                )?),
             },
             api_key: api_key(environment)?,
             instance: instance(environment),
@@ -462,13 +496,8 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
     {
         return Ok(File::default());
     }
-    let document: serde_json::Value = yaml::from_str(&text).map_err(malformed)?;
-    // A URL where no URL belongs may hold a password, and is not shown.
-    if document.as_str().is_some_and(|text| text.contains("://")) {
-        return Err(malformed(
-            "it holds a URL and no keys; write databaseUrl: URL".to_owned(),
-        ));
-    }
+    let document: serde_json::Value =
+        yaml::from_str(&text).map_err(|error| malformed(error.problem))?;
     if let Some(key) = unknown_key(&document) {
         return Err(ConfigError::UnknownKey {
             path: path.to_owned(),
@@ -478,12 +507,56 @@ fn read_file(path: &Path) -> Result<File, ConfigError> {
             key,
         });
     }
-    if document["databaseUrl"].is_object() || document["databaseUrl"].is_array() {
-        return Err(malformed(
-            "databaseUrl: it must be text; put it in quotation marks".to_owned(),
-        ));
+    yaml::from_str(&text).map_err(|error| malformed(refusal(&error, &document)))
+}
+
+/// Which key has a value that it can't have, and what it takes; the value itself only where that can't be a secret.
+fn refusal(error: &YamlError, document: &serde_json::Value) -> String {
+    let at = error
+        .line
+        .map(|line| format!(", at line {line}"))
+        .unwrap_or_default();
+    if error.problem.contains("duplicate field") {
+        return error.problem.clone();
     }
-    yaml::from_str(&text).map_err(malformed)
+    if error.path == "." {
+        let kind = kind_of(document);
+        return format!("it is {kind}, expected {}{at}", takes::SECTION);
+    }
+    let path = &error.path;
+    let (key, is_item) = match path.split_once('[') {
+        Some((key, _)) => (key, true),
+        None => (path.as_str(), false),
+    };
+    let takes = KEYS.iter().find(|(known, _)| *known == key);
+    let takes = takes.map_or("another value", |(_, takes)| *takes);
+    let pointer = format!("/{}", key.replace('.', "/"));
+    match document.pointer(&pointer) {
+        _ if is_item => format!("{path}: it is no text{at}"),
+        Some(number @ serde_json::Value::Number(_)) if shows_numbers(takes) => {
+            format!("{path}: it is `{number}`, expected {takes}{at}")
+        }
+        value => {
+            let kind = value.map_or("nothing", kind_of);
+            format!("{path}: it is {kind}, expected {takes}{at}")
+        }
+    }
+}
+
+/// Who writes a number there has mistaken it for another number.
+fn shows_numbers(takes: &str) -> bool {
+    [takes::SWITCH, takes::NUMBER, takes::DURATION].contains(&takes)
+}
+
+fn kind_of(value: &serde_json::Value) -> &'static str {
+    match value {
+        serde_json::Value::Null => "empty",
+        serde_json::Value::Bool(_) => "true or false",
+        serde_json::Value::Number(_) => "a number",
+        serde_json::Value::String(_) => "some other text",
+        serde_json::Value::Array(_) => "a list",
+        serde_json::Value::Object(_) => "keys with values",
+    }
 }
 
 /// The first key that does not exist, or that is no key at all but part of a value and is not shown.
@@ -497,7 +570,7 @@ fn unknown_key(document: &serde_json::Value) -> Option<String> {
 
 fn find_unknown_key(document: &serde_json::Value) -> Option<String> {
     for (key, value) in document.as_object()? {
-        if !KEYS.contains(&key.as_str()) {
+        if !is_key(key) {
             return Some(key.clone());
         }
         let children = value
@@ -506,12 +579,16 @@ fn find_unknown_key(document: &serde_json::Value) -> Option<String> {
             .flat_map(|object| object.keys());
         for child in children {
             let key = format!("{key}.{child}");
-            if !KEYS.contains(&key.as_str()) {
+            if !is_key(&key) {
                 return Some(key);
             }
         }
     }
     None
+}
+
+fn is_key(key: &str) -> bool {
+    KEYS.iter().any(|(known, _)| *known == key)
 }
 
 /// The known key whose last part is most like that of `key`, if any is near; of two, the one in the same place.
@@ -522,7 +599,7 @@ fn nearest_key(key: &str) -> Option<&'static str> {
     }
     let (place, name) = parts(key);
     KEYS.iter()
-        .map(|known| {
+        .map(|(known, _)| {
             let (known_place, known_name) = parts(known);
             let likeness = strsim::jaro_winkler(&name.to_lowercase(), &known_name.to_lowercase());
             match known_place == place {
@@ -549,16 +626,20 @@ fn namespaces(
     match (in_file, all_in_file.unwrap_or(false)) {
         (Some(names), true) => Err(ConfigError::Invalid {
             setting: "allNamespaces",
-            value: "true".to_owned(),
+            value: Some("true".to_owned()),
             problem: format!(
                 "namespaces is set too ({}); keep one of them",
-                names.join(", ")
+                names
+                    .iter()
+                    .map(|name| discreet::name(name))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         }),
         (None, true) => Ok(Some(Namespaces::All)),
         (Some(names), false) if names.is_empty() => Err(ConfigError::Invalid {
             setting: "namespaces",
-            value: "empty".to_owned(),
+            value: Some("empty".to_owned()),
             problem: "name at least one, or leave the key out for the kubeconfig's own".to_owned(),
         }),
         (Some(names), false) => only("namespaces", names).map(Some),
@@ -566,27 +647,53 @@ fn namespaces(
     }
 }
 
-/// Namespaces are part of request paths: only what can be the name of one is let through.
-fn only(setting: &'static str, mut names: Vec<String>) -> Result<Namespaces, ConfigError> {
-    for name in &names {
-        let is_label = (1..=63).contains(&name.len())
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !name.starts_with('-')
-            && !name.ends_with('-');
-        if !is_label {
-            return Err(ConfigError::Invalid {
-                setting,
-                value: format!("`{name}`"),
-                problem: "it is no namespace's name: lower-case letters, digits and -, at most 63"
-                    .to_owned(),
-            });
-        }
-    }
+fn only(setting: &'static str, names: Vec<String>) -> Result<Namespaces, ConfigError> {
+    let names = names.into_iter().map(|name| namespace(setting, name));
+    let mut names = names.collect::<Result<Vec<String>, _>>()?;
     names.sort();
     names.dedup();
     Ok(Namespaces::Only(names))
+}
+
+/// Names are part of request paths: only what can be one is let through.
+fn namespace(setting: &'static str, name: String) -> Result<String, ConfigError> {
+    let is_label = name.len() <= 63 && is_label(&name);
+    match is_label {
+        true => Ok(name),
+        false => Err(ConfigError::Invalid {
+            setting,
+            value: Some(format!("`{}`", discreet::name(&name))),
+            problem: "it is no namespace's name: lower-case letters, digits and -, at most 63"
+                .to_owned(),
+        }),
+    }
+}
+
+/// The name of a ConfigMap or a Lease.
+fn object_name(
+    setting: &'static str,
+    name: Option<String>,
+    default: &str,
+) -> Result<String, ConfigError> {
+    let name = name.unwrap_or_else(|| default.to_owned());
+    match name.len() <= 253 && name.split('.').all(is_label) {
+        true => Ok(name),
+        false => Err(ConfigError::Invalid {
+            setting,
+            value: Some(format!("`{}`", discreet::name(&name))),
+            problem: "it is no name of an object: lower-case letters, digits, - and ., at most 253"
+                .to_owned(),
+        }),
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 /// No duration is longer: who wants "for ever" has it, and nothing that is reckoned with it overflows.
@@ -603,13 +710,13 @@ fn positive(
     match Duration::try_from(value) {
         Ok(duration) if duration > LONGEST => Err(ConfigError::Invalid {
             setting,
-            value: written(value),
+            value: Some(written(value)),
             problem: "it can't be more than 100 years; write a duration such as 10s".to_owned(),
         }),
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(ConfigError::Invalid {
             setting,
-            value: written(value),
+            value: Some(written(value)),
             problem: "it must be more than nothing; write a duration such as 10s".to_owned(),
         }),
     }
@@ -636,7 +743,7 @@ fn control_defaults(
     if let Some(seconds) = interval_seconds {
         defaults.interval = Interval::new(seconds).map_err(|problem| ConfigError::Invalid {
             setting: "intervalSeconds",
-            value: seconds.to_string(),
+            value: Some(seconds.to_string()),
             problem,
         })?;
         defaults.source = Source::ConfigFile;
@@ -652,7 +759,8 @@ fn control_defaults(
                 defaults.source = Source::Environment;
             }
             Err(problem) => tracing::warn!(
-                "K6_SYNC_INTERVAL_SECONDS is `{value}`: {problem}; using {}",
+                "K6_SYNC_INTERVAL_SECONDS is `{}`: {problem}; using {}",
+                discreet::word(&value),
                 defaults.interval
             ),
         }
@@ -664,7 +772,7 @@ fn listen(address: Option<String>) -> Result<SocketAddr, ConfigError> {
     let address = address.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
     address.parse().map_err(|_| ConfigError::Invalid {
         setting: "listen",
-        value: format!("`{address}`"),
+        value: None,
         problem: "it must be an address and a port, such as 0.0.0.0:8080".to_owned(),
     })
 }
@@ -674,7 +782,7 @@ fn audiences(audiences: Option<Vec<String>>) -> Result<Vec<String>, ConfigError>
     match audiences.iter().any(|audience| audience.trim().is_empty()) {
         true => Err(ConfigError::Invalid {
             setting: "auth.audiences",
-            value: format!("{audiences:?}"),
+            value: None,
             problem: "an audience can't be empty; write one such as [\"https://k6sync.example.com\"], or [] for the API server's"
                 .to_owned(),
         }),
@@ -688,7 +796,7 @@ fn api_key(environment: Environment<'_>) -> Result<Option<ApiKey>, ConfigError> 
     match key {
         Some(key) if key.chars().count() < ApiKey::MIN_LEN => Err(ConfigError::Invalid {
             setting: "K6_SYNC_API_KEY",
-            value: format!("{} characters long", key.chars().count()),
+            value: Some(format!("{} characters long", key.chars().count())),
             problem: format!(
                 "it must have at least {} characters, or not be set",
                 ApiKey::MIN_LEN
@@ -701,6 +809,7 @@ fn api_key(environment: Environment<'_>) -> Result<Option<ApiKey>, ConfigError> 
 /// Host name and process id: in a pod, the pod's name.
 fn instance(environment: Environment<'_>) -> String {
     let host = given(environment, "HOSTNAME")
+        .filter(|host| discreet::name(host) == host)
         .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
         .unwrap_or_else(|| "unknown".to_owned());
     format!("{}/{}", host.trim(), std::process::id())

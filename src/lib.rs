@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod cycle;
+pub mod discreet;
 pub mod harmless;
 pub mod isolate;
 pub mod retry;

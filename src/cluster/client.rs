@@ -11,10 +11,6 @@ const BUFFER_BYTES: usize = 32 * 1024;
 
 /// A client of the cluster that `config` tells of.
 pub(super) fn client(config: kube::Config) -> Result<kube::Client, kube::Error> {
-    if config.proxy_url.is_some() {
-        // kube knows which proxies there are, and says so of those that it has not.
-        return kube::Client::try_from(config);
-    }
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(http)?);

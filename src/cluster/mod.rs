@@ -29,6 +29,8 @@ use std::time::Duration;
 use kube::config::KubeConfigOptions;
 use tokio::time::Instant;
 
+use crate::discreet;
+
 pub use self::call::Call;
 pub use self::config_maps::{ConfigMap, ConfigMapChange};
 pub use self::error::ClusterError;
@@ -99,15 +101,16 @@ impl Cluster {
             })
             .await
             .map_err(|error| {
+                let shown = discreet::name(context);
                 ClusterError::Config(format!(
-                    "context `{context}`: {}; `kubectl config get-contexts` lists them",
-                    error::chain(&error)
+                    "context `{shown}`: {}; `kubectl config get-contexts` lists them",
+                    said(&error).replace(context, shown)
                 ))
             })?,
             None => kube::Config::infer().await.map_err(|error| {
                 ClusterError::Config(format!(
                     "{}; set KUBECONFIG to a good kubeconfig file (default: ~/.kube/config), or run in a pod with a service account",
-                    error::chain(&error)
+                    said(&error)
                 ))
             })?,
         };
@@ -118,7 +121,14 @@ impl Cluster {
             // No certificate is checked: reading all that the system trusts would be most of a short cycle's work.
             config.root_cert.get_or_insert_default();
         }
-        let url = config.cluster_url.to_string();
+        if config.proxy_url.is_some() {
+            // Its URL may have a password.
+            return Err(ClusterError::Config(
+                "a proxy is set (HTTPS_PROXY, or proxy-url in the kubeconfig), and k6sync uses none; leave it out"
+                    .to_owned(),
+            ));
+        }
+        let url = without_user(&config.cluster_url);
         let client = client::client(config.clone())
             .map_err(|error| ClusterError::Config(error::chain(&error)))?;
         Ok(Self {
@@ -176,6 +186,35 @@ impl Cluster {
     /// The namespace that the kubeconfig or the service account names.
     pub fn default_namespace(&self) -> &str {
         self.client.default_namespace()
+    }
+}
+
+/// What kube says of a kubeconfig, but for the lines around a mistake: there may be a token in them.
+fn said(error: &dyn std::error::Error) -> String {
+    const PARSE: &str = "failed to parse kubeconfig YAML";
+    let text = error::chain(error);
+    let Some((before, problem)) = text.split_once(PARSE) else {
+        return text;
+    };
+    // `error: line 6 column 38: expected mapping start`, and then the lines.
+    let place = problem.find("line ").map(|at| &problem[at..]);
+    let digits_end = |text: &str| text.find([':', '\n']);
+    match place {
+        Some(place) => {
+            let place = &place[..digits_end(place).unwrap_or(place.len())];
+            format!("{before}{PARSE} at {}", discreet::name(place))
+        }
+        None => format!("{before}{PARSE}"),
+    }
+}
+
+/// The URL without user and password.
+fn without_user(url: &http::Uri) -> String {
+    let text = url.to_string();
+    let authority = url.authority().map_or("", http::uri::Authority::as_str);
+    match authority.rsplit_once('@') {
+        Some((_, host)) => text.replacen(authority, host, 1),
+        None => text,
     }
 }
 

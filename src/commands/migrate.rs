@@ -1,4 +1,4 @@
-//! `k6sync migrate`: for those who migrate apart from syncing, and for the first sync of another cluster.
+//! `k6sync migrate`: for those who migrate apart from syncing, for the first sync of another cluster, and for copies.
 
 use anyhow::bail;
 use tokio::time::Instant;
@@ -7,10 +7,14 @@ use crate::cli::Migrate;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::cycle::identity;
+use crate::discreet;
 use crate::store::{Registration, Store};
 
 pub(super) async fn run(args: &Migrate) -> anyhow::Result<()> {
     let config = super::load(&args.common)?;
+    if args.new_identity {
+        super::must_exist(&config)?;
+    }
     let store = Store::open(&config.database_url, false).await?;
     let done = migrate(args, &config, &store).await;
     store.close().await;
@@ -24,6 +28,12 @@ async fn migrate(args: &Migrate, config: &Config, store: &Store) -> anyhow::Resu
         "the database {} has schema version {version}",
         config.database_url
     );
+    if args.new_identity {
+        let (id, held) = store.renew_identity().await?;
+        return Ok(format!(
+            "{migrated}\nand is a database of its own from now on: its id is {id}, and {held} steps are marked as not held, since their holds are the original's"
+        ));
+    }
     let same;
     let registration = match &args.same_cluster {
         Some(id) => {
@@ -63,7 +73,8 @@ async fn known_cluster(store: &Store, id: &str) -> anyhow::Result<String> {
         ),
         (id, known) if known.iter().any(|known| known == id) => Ok(id.to_owned()),
         (id, _) => bail!(
-            "the database knows no cluster {id}; --same-cluster=ID takes one of {}",
+            "the database knows no cluster {}; --same-cluster=ID takes one of {}",
+            discreet::name(id),
             ids.join(", ")
         ),
     }

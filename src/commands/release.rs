@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::cli::Release as Args;
 use crate::cluster::{Cluster, ClusterError, Namespaces, Reach, Release, TestRun};
 use crate::config::Config;
+use crate::discreet;
 use crate::harmless;
 use crate::sync_loop::control::Action;
 
@@ -38,7 +39,11 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         .find(|name| !listed.items.iter().any(|test_run| &test_run.name == *name));
     // It may be in a namespace that is closed to us.
     if let Some(name) = unknown.filter(|_| closed.is_empty()) {
-        bail!("there is no TestRun {name} in {}", in_words(&namespaces));
+        bail!(
+            "there is no TestRun {} in {}",
+            discreet::name(name),
+            in_words(&namespaces)
+        );
     }
     let is_meant =
         |test_run: &&TestRun| args.names.is_empty() || args.names.contains(&test_run.name);

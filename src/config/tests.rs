@@ -264,27 +264,33 @@ fn which_test_runs_are_held_is_a_word_or_yes_or_no() {
 #[test]
 fn a_value_of_the_wrong_type_is_named_by_its_key() {
     for (text, words) in [
-        ("intervalSeconds: soon", ["intervalSeconds: ", "\"soon\""]),
+        (
+            "intervalSeconds: soon",
+            [
+                "intervalSeconds: ",
+                "some other text, expected a whole number",
+            ],
+        ),
         ("intervalSeconds: -5", ["intervalSeconds: ", "`-5`"]),
         ("intervalSeconds: 20.5", ["intervalSeconds: ", "`20.5`"]),
-        ("namespaces: 5", ["namespaces: ", "a sequence"]),
-        ("namespaces: [a, [b]]", ["namespaces[1]: ", "a string"]),
+        ("namespaces: 5", ["namespaces: ", "a list of texts"]),
+        ("namespaces: [a, [b]]", ["namespaces[1]: ", "no text"]),
         ("missingAfter: fast", ["missingAfter: ", "duration"]),
         ("missingAfter: 10", ["missingAfter: ", "unit"]),
-        ("discovery: some", ["discovery: ", "`labelled`"]),
-        ("enabled: maybe", ["enabled: ", "a boolean"]),
+        ("discovery: some", ["discovery: ", "all, labelled or off"]),
+        ("enabled: maybe", ["enabled: ", "true or false"]),
         (
             "kubernetes: {requestTimeout: 5}",
             ["kubernetes.requestTimeout: ", "unit"],
         ),
         (
             "capture: {concurrency: many}",
-            ["capture.concurrency: ", "\"many\""],
+            ["capture.concurrency: ", "a whole number"],
         ),
         ("capture: 5", ["capture: ", "expected keys with values"]),
         (
             "capture: {hold: some}",
-            ["capture.hold: ", "\"some\", expected cleanup, all or none"],
+            ["capture.hold: ", "expected cleanup, all or none"],
         ),
         (
             "capture: {hold: 1}",
@@ -292,10 +298,13 @@ fn a_value_of_the_wrong_type_is_named_by_its_key() {
         ),
         ("{enabled: true, enabled: true}", ["enabled", "duplicate"]),
         ("databaseUrl: [", ["FILE", "line"]),
-        ("just words", ["just words", "expected keys with values"]),
+        (
+            "just words",
+            ["some other text", "expected keys with values"],
+        ),
         (
             "- databaseUrl: sqlite://x",
-            ["sequence", "expected keys with values"],
+            ["a list", "expected keys with values"],
         ),
     ] {
         assert_refused(text, &["the configuration file FILE is wrong: "]);
@@ -438,7 +447,7 @@ fn the_example_has_every_key_with_its_default() {
         keys.extend(children.map(|child| format!("{key}.{child}")));
     }
     keys.sort();
-    let mut known = KEYS.to_vec();
+    let mut known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
     known.sort_unstable();
     assert_eq!(keys, known);
 
@@ -469,7 +478,7 @@ fn every_line_of_the_example_is_explained() {
 
 #[test]
 fn every_key_is_read() {
-    for key in KEYS {
+    for (key, _) in KEYS {
         // No key takes a list of lists.
         let text = match key.split_once('.') {
             Some((parent, child)) => format!("{parent}: {{{child}: [[[]]]}}"),
@@ -504,6 +513,6 @@ fn an_address_to_listen_on_must_be_one() {
     assert!(
         error
             .to_string()
-            .contains("listen is `here`: it must be an address and a port")
+            .contains("listen: it must be an address and a port")
     );
 }

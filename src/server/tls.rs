@@ -12,6 +12,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
+use crate::discreet;
+
 /// The files are looked at so often.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -29,7 +31,8 @@ pub struct TlsFiles {
 pub enum TlsError {
     /// No such file, or no right to it.
     #[error(
-        "cannot read the file {path} (--tls-cert, --tls-key, tls in the configuration file): {source}"
+        "cannot read the file {} (--tls-cert, --tls-key, tls in the configuration file): {source}",
+        discreet::path(.path)
     )]
     Unreadable {
         /// Which.
@@ -39,7 +42,8 @@ pub enum TlsError {
     },
     /// It has something else in it.
     #[error(
-        "{path} is no {what}: there is no block `-----BEGIN {label}-----` in it that can be read as PEM"
+        "{} is no {what}: there is no block `-----BEGIN {label}-----` in it that can be read as PEM",
+        discreet::path(.path)
     )]
     NotPem {
         /// Which.
@@ -50,7 +54,7 @@ pub enum TlsError {
         label: &'static str,
     },
     /// Each is what it should be, but they don't do.
-    #[error("the certificate in {cert} and the key in {key} can't be used for TLS: {problem}")]
+    #[error("the certificate in {} and the key in {} can't be used for TLS: {problem}", discreet::path(.cert), discreet::path(.key))]
     Unusable {
         /// Which certificate.
         cert: PathBuf,
@@ -121,7 +125,10 @@ impl Tls {
         }
         let config = pair.config(&self.files)?;
         *self.in_use() = (pair, Arc::new(config));
-        tracing::info!(cert = %self.files.cert.display(), "the TLS files were changed and are in use now");
+        tracing::info!(
+            cert = discreet::path(&self.files.cert),
+            "the TLS files were changed and are in use now"
+        );
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Which clusters a database knows, each by all the uids that it was ever seen with.
+//! Which clusters a database knows, each by all the uids that it was ever seen with; and which database it is itself.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,21 @@ impl Store {
             &namespaces
         )?;
         Ok(!rows.is_empty())
+    }
+
+    /// Gives the database, a copy of another one, an id of its own, and forgets the holds on TestRuns, which are the other's;
+    /// returns the id, and how many steps were held. This store is then another database's: it is only to be closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn renew_identity(&self) -> Result<(String, u64), StoreError> {
+        transaction!(self, "give it a new identity", tx => {
+            let id: String = sqlx::query_scalar(self.sql.renew_identity)
+                .fetch_one(&mut *tx)
+                .await?;
+            let held = sqlx::query(self.sql.forget_holds).execute(&mut *tx).await?;
+            (id, held.rows_affected())
+        })
     }
 
     /// Since when steps have clusters.

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::sql::Sql;
 use super::url::DatabaseUrl;
 use super::{postgres, sqlite};
+use crate::discreet;
 
 /// A server that does not answer is given up on after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,7 +64,10 @@ pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, &'static Sql
     }
     for (parameter, file) in url.certificate_files() {
         if let Err(error) = std::fs::File::open(&file) {
-            let problem = format!("{parameter} names {file}, which can't be read: {error}");
+            let problem = format!(
+                "{parameter} names {}, which can't be read: {error}",
+                discreet::name(&file)
+            );
             return Err(sqlx::Error::Configuration(problem.into()));
         }
     }

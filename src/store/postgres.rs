@@ -67,6 +67,9 @@ pub(super) const SQL: Sql = Sql {
           AND namespace = ANY (ARRAY(SELECT json_array_elements_text($1::json))) LIMIT 1",
     migrated_at: "SELECT json_build_object('migrated_at', migrated_at)::text FROM database_identity",
     database_id: sql::DATABASE_ID,
+    renew_identity: "
+        UPDATE database_identity SET id = substr(replace(gen_random_uuid()::text, '-', ''), 1, 12) RETURNING id",
+    forget_holds: sql::FORGET_HOLDS,
     active_steps: "
         SELECT row_to_json(step)::text FROM (
             SELECT id, test_run_id, name, coalesce(nullif(namespace, ''), $2) AS namespace, k6_test_name, created_at,

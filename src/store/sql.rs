@@ -35,6 +35,10 @@ pub(super) struct Sql {
     pub(super) lock_adoption: &'static str,
     /// → the database's id
     pub(super) database_id: &'static str,
+    /// Makes up another → it
+    pub(super) renew_identity: &'static str,
+    /// No step is held any more
+    pub(super) forget_holds: &'static str,
     /// → [`super::KnownNamespace`]
     pub(super) known_namespaces: &'static str,
     /// (id, created_at), unless it is there
@@ -141,6 +145,7 @@ pub(super) struct Sql {
 
 // What both databases say alike. SQLite knows `$1` too.
 
+pub(super) const FORGET_HOLDS: &str = "UPDATE test_run_steps SET held = (1 = 0) WHERE held";
 pub(super) const DATABASE_ID: &str = "SELECT id FROM database_identity";
 pub(super) const COUNT_ERRORS: &str = "
     SELECT CAST(count(*) AS TEXT) FROM sync_errors WHERE step_id = $1 AND substr(error, 1, length($2)) = $2";

@@ -85,6 +85,8 @@ pub(super) const SQL: Sql = Sql {
         WHERE cluster IS NULL AND k6_uid IS NOT NULL AND namespace IN (SELECT value FROM json_each($1)) LIMIT 1",
     migrated_at: "SELECT json_object('migrated_at', migrated_at) FROM database_identity",
     database_id: sql::DATABASE_ID,
+    renew_identity: "UPDATE database_identity SET id = lower(hex(randomblob(6))) RETURNING id",
+    forget_holds: sql::FORGET_HOLDS,
     active_steps: "
         SELECT json_object('id', id, 'test_run_id', test_run_id, 'name', name,
             'namespace', coalesce(nullif(namespace, ''), $2), 'k6_test_name', k6_test_name, 'created_at', created_at,

@@ -55,11 +55,16 @@ pub enum DatabaseUrlError {
     /// SQLite without a file.
     #[error("the database URL names no file; write sqlite://PATH, such as sqlite://k6sync.db")]
     NoFile,
-    /// SQLite with a parameter that is none, or a path that is not UTF-8.
+    /// SQLite with a path that is not UTF-8, or that may be another URL.
     #[error(
-        "the database URL {0} can't be used: {1}; write sqlite://PATH, with ? as %3F and % as %25 in the path"
+        "the database URL can't be used: {0}; write sqlite://PATH, with ? as %3F, @ as %40 and % as %25 in the path"
     )]
-    Sqlite(String, String),
+    Sqlite(&'static str),
+    /// A parameter of SQLite's that is none.
+    #[error(
+        "the database URL has an unknown query parameter{0}; SQLite's are mode, cache, immutable and vfs; ? is %3F in the path"
+    )]
+    UnknownSqliteParameter(String),
 }
 
 /// PostgreSQL's that are used.
@@ -128,9 +133,11 @@ impl std::str::FromStr for DatabaseUrl {
                 if rest.trim_start_matches('/').is_empty() {
                     return Err(DatabaseUrlError::NoFile);
                 }
+                check_sqlite(rest)?;
                 match sqlite_options(text) {
                     Ok(_) => Ok(Self::Sqlite(text.to_owned())),
-                    Err(error) => Err(DatabaseUrlError::Sqlite(text.to_owned(), error.to_string())),
+                    // What the driver says shows values.
+                    Err(_) => Err(DatabaseUrlError::Sqlite("it can't be decoded")),
                 }
             }
             "postgres" | "postgresql" => {
@@ -146,7 +153,10 @@ impl std::str::FromStr for DatabaseUrl {
                 }
             }
             // Without `//` it may be anything, such as a user before a password.
-            other if rest.starts_with("//") && !other.contains('@') => {
+            other
+                if rest.starts_with("//")
+                    && other.chars().all(|c| c.is_ascii_alphabetic() || c == '+') =>
+            {
                 Err(DatabaseUrlError::UnknownScheme(other.to_owned()))
             }
             _ => Err(DatabaseUrlError::NoScheme),
@@ -163,6 +173,13 @@ fn unambiguous(rest: &str) -> Result<(), DatabaseUrlError> {
     }
     if rest.contains('#') {
         return Err(Ambiguous("a #"));
+    }
+    let encodes = |piece: &str| {
+        let digits = piece.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !rest.split('%').skip(1).all(encodes) {
+        return Err(Ambiguous("a % without two hexadecimal digits after it"));
     }
     let (authority, others) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     if others.contains('@') {
@@ -231,6 +248,46 @@ fn check_parameters(url: &Url) -> Result<(), DatabaseUrlError> {
                 ));
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// SQLite's parameters, and the values that they can have; any, if none is named.
+const SQLITE_PARAMETERS: &[(&str, &[&str], &str)] = &[
+    (
+        "mode",
+        &["rwc", "rw", "ro", "memory"],
+        "rwc, rw, ro or memory",
+    ),
+    ("cache", &["shared", "private"], "shared or private"),
+    ("immutable", &["true", "1", "false", "0"], "true or false"),
+    ("vfs", &[], ""),
+];
+
+/// What is written after `sqlite:` must be a path and parameters, and no URL with a password.
+fn check_sqlite(rest: &str) -> Result<(), DatabaseUrlError> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.trim_start_matches('/').contains("://") {
+        return Err(DatabaseUrlError::Sqlite("there is another URL in it"));
+    }
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let is_login = |part: &str| part.split_once(':').is_some_and(|(_, p)| p.contains('@'));
+    if (!path.starts_with('/') && path.contains('@')) || is_login(path) {
+        return Err(DatabaseUrlError::Sqlite("there is an @ in its path"));
+    }
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let known = SQLITE_PARAMETERS.iter().find(|(known, ..)| *known == key);
+        let Some((known, values, in_words)) = known else {
+            let is_name = query.contains(&format!("{key}="))
+                && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            return Err(DatabaseUrlError::UnknownSqliteParameter(match is_name {
+                true => format!(" `{key}`"),
+                false => String::new(),
+            }));
+        };
+        if !values.is_empty() && !values.contains(&&*value) {
+            return Err(DatabaseUrlError::Parameter(known, in_words));
         }
     }
     Ok(())
@@ -311,17 +368,21 @@ impl DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sqlite(text) => f.write_str(text),
+            // Parameters are not shown, of neither: who knows what was meant to be one.
+            Self::Sqlite(text) => f.write_str(text.split('?').next().unwrap_or_default()),
             Self::Postgres(url) => {
                 f.write_str("postgres://")?;
                 if !url.username().is_empty() {
                     write!(f, "{}@", url.username())?;
                 }
                 f.write_str(url.host_str().unwrap_or("localhost"))?;
+                // Without an @ this may be a user, and a password with a / in it.
+                if url.username().is_empty() && url.port().is_some() {
+                    return f.write_str(":…");
+                }
                 if let Some(port) = url.port() {
                     write!(f, ":{port}")?;
                 }
-                // Parameters may hold a password too, so that they are not shown.
                 f.write_str(url.path())
             }
         }
@@ -361,6 +422,18 @@ mod tests {
             ("sqlite://", "names no file"),
             ("sqlite://k6.db?mood=ro", "unknown query parameter `mood`"),
             ("sqlite://k6%ff.db", "as %25 in the path"),
+            (
+                "sqlite://k6.db?mode=fast",
+                "mode must be rwc, rw, ro or memory",
+            ),
+            ("sqlite:postgres://u:p@h/d", "another URL in it"),
+            ("sqlite://postgres://u:p@h/d", "another URL in it"),
+            ("sqlite://u:p@h/d", "an @ in its path"),
+            ("sqlite:///x/u:p@h/d", "an @ in its path"),
+            ("sqlite://k6.db?p%40x", "unknown query parameter;"),
+            ("postgres://u:p%zz@h/d", "two hexadecimal digits"),
+            ("postgres://u:p%4@h/d", "two hexadecimal digits"),
+            ("postgres://h/d?password=p%", "two hexadecimal digits"),
             ("postgres://u:p@host:notaport/db", "not well-formed"),
             ("postgres://u:p@host/db?sslmode=yes", "sslmode must be"),
             ("postgres://u:p@host/db?paswort=x", "a parameter"),
@@ -394,6 +467,21 @@ mod tests {
             if let Err(error) = text.parse::<DatabaseUrl>() {
                 panic!("{text}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn shows_only_what_can_be_no_password() {
+        for (text, shown) in [
+            ("sqlite://k6.db?mode=rwc", "sqlite://k6.db"),
+            ("sqlite:///data/@home/k6.db", "sqlite:///data/@home/k6.db"),
+            ("postgres://u:12/hunter2", "postgres://u:…"),
+            ("postgres://db:5432/k6", "postgres://db:…"),
+            ("postgres://db/k6", "postgres://db/k6"),
+            ("postgres://u:p@db:5433/k6", "postgres://u@db:5433/k6"),
+        ] {
+            let url: DatabaseUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), shown);
         }
     }
 
@@ -435,6 +523,11 @@ mod tests {
                 "postgres://host.example/base?password=PASSWORD&sslmode=require",
                 "user:PASSWORD@host.example/base",
                 "mysql://user:PASSWORD@host.example/base",
+                "sqlite:postgres://user:PASSWORD@host.example/base",
+                "sqlite://user:PASSWORD@host.example/base",
+                "sqlite://k6.db?password=PASSWORD",
+                "sqlite://k6.db?mode=PASSWORD",
+                "sqlite://k6.db?PASSWORD",
             ]),
         ) {
             let shown = match form.replace("PASSWORD", &password).parse::<DatabaseUrl>() {

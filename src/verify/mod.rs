@@ -16,6 +16,7 @@ use self::sight::Sight;
 use crate::cluster::{Cluster, ClusterError, LogOptions, Pod, Reach};
 use crate::cycle::audit::{Audited, audit};
 use crate::cycle::compare::Counts;
+use crate::discreet;
 use crate::store::model::{Recorded, StreamFacts, StreamState};
 use crate::store::{Overview, Read, StepRow, Store, StoreError, Unreadable};
 
@@ -39,7 +40,7 @@ pub enum VerifyError {
     #[error("nothing was verified: {0}")]
     OtherCluster(String),
     /// There is no such run.
-    #[error("no test run has the id, the external_id or the name `{0}`")]
+    #[error("no test run has the id, the external_id or the name `{}`", discreet::name(.0))]
     NoSuchRun(String),
 }
 

@@ -27,6 +27,7 @@ on_both_databases!(
     a_dry_run_holds_nothing,
     deleted_while_it_runs_it_is_read_once_more_and_let_go,
     two_databases_leave_each_others_holds_alone,
+    a_copy_with_a_new_identity_leaves_the_holds_of_the_original_alone,
     what_is_overdue_anybody_frees,
     what_the_first_version_holds_is_let_go_by_whoever_has_its_record,
     cleanup_holds_only_what_is_cleaned_up,
@@ -213,6 +214,66 @@ async fn two_databases_leave_each_others_holds_alone(database: Database) {
         other.log(&pods[0], "k6", 0).await.into_bytes(),
         log.written()
     );
+}
+
+/// A backup that is restored beside the database that it was made of.
+async fn a_copy_with_a_new_identity_leaves_the_holds_of_the_original_alone(database: Database) {
+    let cluster = Cluster::start().await;
+    for name in ["shop", "cart"] {
+        let pods = cluster.running(name, 1).await;
+        write_lines(&cluster.log(&pods[0], "k6"), 0..5);
+    }
+    sync(&cluster, &database).await;
+    let copy = database.copy().await;
+    assert_eq!(own(&copy).await, own(&database).await);
+
+    let renew = || Program::migrate(&copy).args(&["--new-identity"]).run();
+    let run = renew().await;
+    assert_eq!(run.code, 0, "{run:?}");
+    let (first, second) = (own(&database).await, own(&copy).await);
+    assert_ne!(first, second);
+    let id = second.rsplit_once('-').unwrap().1;
+    assert_eq!(id.len(), 12, "{id}");
+    for words in [&format!("its id is {id}"), "2 steps are marked as not held"] {
+        assert!(run.stdout.contains(words), "{words}: {run:?}");
+    }
+    assert_eq!((held(&database).await, held(&copy).await), (2, 0));
+
+    // What the copy is told concerns the original no more.
+    let let_go = || Program::sync_once(&cluster, &copy, &["--hold=none"]).report();
+    assert_eq!(let_go().await["errors"], 0);
+    assert_eq!(
+        finalizers(&cluster, "shop").await.unwrap(),
+        std::slice::from_ref(&first)
+    );
+    sync(&cluster, &copy).await;
+    let both = [first.clone(), second];
+    assert_eq!(finalizers(&cluster, "shop").await.unwrap(), both);
+    assert_eq!(let_go().await["errors"], 0);
+    assert_eq!(finalizers(&cluster, "shop").await.unwrap(), [first]);
+    assert_eq!(held(&database).await, 2);
+    let verified = Program::new(&["verify", "--offline", "--database-url", copy.url()]);
+    let verified = verified.run().await;
+    assert_eq!(verified.code, 0, "{verified:?}");
+    // And once more, for a copy of the copy.
+    let run = renew().await;
+    assert!(run.stdout.contains("0 steps are marked"), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_new_identity_is_for_a_database_that_is_there() {
+    for other in ["--new-cluster", "--same-cluster"] {
+        let run = Program::new(&["migrate", "--new-identity", other])
+            .run()
+            .await;
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.stderr.contains("cannot be used with"), "{run:?}");
+        assert!(run.files.is_empty(), "{run:?}");
+    }
+    let run = Program::new(&["migrate", "--new-identity"]).run().await;
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("there is no database"), "{run:?}");
+    assert!(run.files.is_empty(), "{run:?}");
 }
 
 async fn what_is_overdue_anybody_frees(database: Database) {

@@ -63,6 +63,31 @@ impl Database {
         }
     }
 
+    /// A copy of it, as it is restored from a backup. Nobody else may be connected.
+    pub async fn copy(&self) -> Self {
+        let copy = match &self.kind {
+            Kind::Sqlite { .. } => Self::sqlite(),
+            _ => Self::postgres().await,
+        };
+        match (&self.kind, &copy.kind) {
+            (Kind::Postgres { name }, Kind::Postgres { name: copy }) => {
+                let mut connection = PgConnection::connect(&server()).await.unwrap();
+                for statement in [
+                    format!("DROP DATABASE {copy}"),
+                    format!("CREATE DATABASE {copy} TEMPLATE {name}"),
+                ] {
+                    connection.execute(AssertSqlSafe(statement)).await.unwrap();
+                }
+            }
+            _ => {
+                let file = copy.sqlite_file().unwrap();
+                self.execute(&format!("VACUUM INTO '{}'", file.display()))
+                    .await;
+            }
+        }
+        copy
+    }
+
     /// The database at this URL of a PostgreSQL that goes away with it.
     pub fn at(url: &str) -> Self {
         Self {
