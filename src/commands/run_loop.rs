@@ -26,7 +26,7 @@ use crate::server::job_api::JobApi;
 use crate::server::pulse::Pulse;
 use crate::server::readiness::Readiness;
 use crate::server::tls::Tls;
-use crate::server::{self, Exhibits};
+use crate::server::{self, LoopState};
 use crate::store::{Store, StoreError};
 use crate::supervisor::Supervisor;
 use crate::sync_loop::hints::{Hint, Hints};
@@ -77,7 +77,7 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
     );
     let metrics = Metrics::new(cluster.traffic());
     let pulse = Arc::new(Pulse::default());
-    let exhibits = Exhibits {
+    let loop_state = LoopState {
         pulse: Arc::clone(&pulse),
         metrics: Arc::clone(&metrics),
         leadership: leadership.clone(),
@@ -86,7 +86,7 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
     let stop_server = serve(
         listener,
         tls,
-        exhibits,
+        loop_state,
         &config,
         &swift,
         control_map.clone(),
@@ -232,7 +232,7 @@ fn load_tls(args: &Loop, config: &Config) -> anyhow::Result<Option<Tls>> {
 fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
-    exhibits: Exhibits,
+    loop_state: LoopState,
     config: &Config,
     cluster: &Cluster,
     control: ControlMap,
@@ -252,7 +252,7 @@ fn serve(
             // Sent or dropped, it means the same.
             let _ = stopped.await;
         };
-        if let Err(error) = server::serve(listener, tls, exhibits, job_api, stopped).await {
+        if let Err(error) = server::serve(listener, tls, loop_state, job_api, stopped).await {
             tracing::error!(%error, "the HTTP server ended");
         }
     });

@@ -1,17 +1,19 @@
 //! The loop's HTTP server: health, readiness, metrics, and the job-control API with its authorization.
 //!
-//! It never decides what a cycle does: it shows what the loop says of itself, and hands actions to the control ConfigMap.
+//! It never decides what a cycle does: it shows what the loop says about itself, and writes actions into the control ConfigMap.
 
-pub mod auth;
-mod door;
-pub mod job_api;
+mod access;
+pub(crate) mod api_key;
+pub(crate) mod auth;
+mod connections;
+pub(crate) mod job_api;
 pub mod job_request;
-mod patient;
-pub mod pulse;
-pub mod readiness;
+pub(crate) mod pulse;
+pub(crate) mod readiness;
 mod refusals;
 mod review;
-pub mod tls;
+pub(crate) mod tls;
+mod write_timeout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,41 +35,38 @@ use self::tls::Tls;
 use crate::election::Leadership;
 use crate::telemetry::Metrics;
 
-/// No request takes longer.
+/// The limit on a request, body and answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the server shows.
-pub struct Exhibits {
-    /// Whether the loop is alive.
-    pub pulse: Arc<Pulse>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// Whether we are to sync; as long as we hold the lease, the API server has answered within seconds.
-    pub leadership: watch::Receiver<Leadership>,
-    /// Whether the loop can do its work.
-    pub readiness: Arc<Readiness>,
+/// What the loop says about itself, for the probes and for Prometheus.
+pub(crate) struct LoopState {
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Holding the lease also says that the API server answered within the last seconds.
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) readiness: Arc<Readiness>,
 }
 
-/// Serves until `stop` is done; over TLS, if there is a certificate.
+/// Serves until `stop` is done; over TLS if there is a certificate.
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
-    exhibits: Exhibits,
+    loop_state: LoopState,
     job_api: JobApi,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    door::serve(listener, tls, router(exhibits, job_api), stop).await
+    connections::serve(listener, tls, router(loop_state, job_api), stop).await
 }
 
-fn router(exhibits: Exhibits, job_api: JobApi) -> Router {
+fn router(loop_state: LoopState, job_api: JobApi) -> Router {
     let health = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(exhibits));
+        .with_state(Arc::new(loop_state));
     let job = get(job_api::read)
         .post(job_api::act)
         .fallback(job_api::other_method);
@@ -82,19 +81,19 @@ fn router(exhibits: Exhibits, job_api: JobApi) -> Router {
 }
 
 /// The loop is alive: no cycle or sleep is overdue.
-async fn healthz(State(exhibits): State<Arc<Exhibits>>) -> Response {
-    verdict(exhibits.pulse.check())
+async fn healthz(State(loop_state): State<Arc<LoopState>>) -> Response {
+    verdict(loop_state.pulse.check())
 }
 
 /// The loop can do its work.
-async fn readyz(State(exhibits): State<Arc<Exhibits>>) -> Response {
-    let leadership = exhibits.leadership.borrow().clone();
-    verdict(exhibits.readiness.check(leadership).await)
+async fn readyz(State(loop_state): State<Arc<LoopState>>) -> Response {
+    let leadership = loop_state.leadership.borrow().clone();
+    verdict(loop_state.readiness.check(leadership).await)
 }
 
-async fn metrics(State(exhibits): State<Arc<Exhibits>>) -> Response {
+async fn metrics(State(loop_state): State<Arc<LoopState>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, OPEN_METRICS)], exhibits.metrics.text()).into_response()
+    ([(CONTENT_TYPE, OPEN_METRICS)], loop_state.metrics.text()).into_response()
 }
 
 fn verdict(verdict: Result<(), String>) -> Response {

@@ -10,7 +10,7 @@ const SLACK: Duration = Duration::from_secs(15);
 
 /// What the loop is doing, and until when.
 #[derive(Debug)]
-pub struct Pulse(Mutex<(&'static str, Instant)>);
+pub(crate) struct Pulse(Mutex<(&'static str, Instant)>);
 
 impl Default for Pulse {
     fn default() -> Self {
@@ -20,13 +20,13 @@ impl Default for Pulse {
 
 impl Pulse {
     /// The loop is doing `what`, and says so again by `until`.
-    pub fn beat(&self, what: &'static str, until: Instant) {
+    pub(crate) fn beat(&self, what: &'static str, until: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (what, until + SLACK);
     }
 
     /// # Errors
     /// What is overdue, and for how long.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let (what, until) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match until.checked_duration_since(Instant::now()) {
             Some(_) => Ok(()),

@@ -12,57 +12,48 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-/// The files are looked at so often.
+/// How often the files are read.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Where certificate and key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// The certificate, then those between it and its authority, as PEM.
-    pub cert: PathBuf,
+    pub(crate) cert: PathBuf,
     /// The private key, as PEM.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Why there is no TLS. Nothing of a key is ever part of it.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// No such file, or no right to it.
+pub(crate) enum TlsError {
+    /// There is no such file, or no right to read it.
     #[error(
         "cannot read the file {path} (--tls-cert, --tls-key, tls in the configuration file): {source}"
     )]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It has something else in it.
+    Unreadable { path: PathBuf, source: io::Error },
+    /// The file holds something else.
     #[error(
         "{path} is no {what}: there is no block `-----BEGIN {label}-----` in it that can be read as PEM"
     )]
     NotPem {
-        /// Which.
         path: PathBuf,
-        /// What it should have.
+        /// What it should hold.
         what: &'static str,
-        /// How such a block begins.
+        /// The PEM label of that.
         label: &'static str,
     },
-    /// Each is what it should be, but they don't do.
+    /// Both can be read, but not used together.
     #[error("the certificate in {cert} and the key in {key} can't be used for TLS: {problem}")]
     Unusable {
-        /// Which certificate.
         cert: PathBuf,
-        /// Which key.
         key: PathBuf,
-        /// Why.
         problem: String,
     },
 }
 
 /// The certificate in use, and where it is from.
-pub struct Tls {
+pub(crate) struct Tls {
     files: TlsFiles,
     in_use: Mutex<(Pair, Arc<ServerConfig>)>,
 }
@@ -75,11 +66,7 @@ struct Pair {
 }
 
 impl Tls {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// [`TlsError`]
-    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+    pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let pair = Pair::read(&files)?;
         let config = pair.config(&files)?;
         Ok(Self {
