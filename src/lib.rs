@@ -12,6 +12,7 @@ pub mod cycle;
 pub mod election;
 pub mod harmless;
 pub mod isolate;
+mod k6;
 pub mod retry;
 pub mod schedule;
 pub mod server;

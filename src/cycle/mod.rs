@@ -11,7 +11,6 @@ pub mod compare;
 pub mod cursor;
 pub mod hold;
 pub mod identity;
-pub mod k6_log;
 pub mod plan;
 mod reach;
 mod recorder;
@@ -43,6 +42,7 @@ use crate::cluster::{
 };
 use crate::harmless;
 use crate::isolate::isolated;
+use crate::k6;
 use crate::store::model::{BadStep, CycleError, CycleRecord, Step, StepUpdate, Stream};
 use crate::store::{StepScope, Store, StoreError};
 
@@ -670,9 +670,9 @@ fn explanation(
     parallelism: Option<i64>,
 ) -> Option<(Option<String>, String)> {
     match clue {
-        Clue::LastError(_) => k6_log::last_error(log).map(|message| (None, message)),
+        Clue::LastError(_) => k6::last_error(log).map(|message| (None, message)),
         Clue::Requirements(_) => {
-            let max_vus = k6_log::max_vus(log)?;
+            let max_vus = k6::max_vus(log)?;
             let (reason, message) = verdict::too_many_runners(parallelism, max_vus)?;
             Some((Some(reason), message))
         }
