@@ -14,6 +14,7 @@ use crate::cli::{Common, HoldMode, LogFormat};
 use crate::cluster::Namespaces;
 use crate::cycle::Discovery;
 use crate::discreet;
+use crate::server::api_key::ApiKey;
 use crate::server::tls::TlsFiles;
 use crate::store::{DatabaseUrl, DatabaseUrlError};
 use crate::sync_loop::control::{Defaults, Interval, Source};
@@ -61,7 +62,7 @@ pub struct Config {
     /// Name of the Lease that one of several loops holds; `None`: each syncs.
     pub lease: Option<String>,
     /// A key that makes an organizer of whoever knows it.
-    pub api_key: Option<ApiKey>,
+    pub(crate) api_key: Option<ApiKey>,
     /// Who we are, in `sync_cycles.instance` and in the lease.
     pub instance: String,
 }
@@ -94,26 +95,6 @@ impl<'de> Deserialize<'de> for HoldMode {
             }
         }
         deserializer.deserialize_any(Words)
-    }
-}
-
-/// A secret. Neither `Debug` nor anything else shows it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey(String);
-
-impl ApiKey {
-    /// A shorter one could be guessed.
-    pub const MIN_LEN: usize = 16;
-
-    /// The key itself.
-    pub fn reveal(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl std::fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ApiKey(…)")
     }
 }
 
@@ -463,7 +444,7 @@ impl Config {
 ///
 /// # Errors
 /// [`ConfigError::HalfTls`]
-pub fn tls_files(
+pub(crate) fn tls_files(
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
 ) -> Result<Option<TlsFiles>, ConfigError> {
@@ -802,7 +783,7 @@ fn api_key(environment: Environment<'_>) -> Result<Option<ApiKey>, ConfigError> 
                 ApiKey::MIN_LEN
             ),
         }),
-        key => Ok(key.map(ApiKey)),
+        key => Ok(key.map(ApiKey::new)),
     }
 }
 

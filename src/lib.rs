@@ -11,6 +11,7 @@ pub mod cycle;
 pub mod discreet;
 pub mod harmless;
 pub mod isolate;
+mod k6;
 pub mod retry;
 pub mod server;
 mod signals;

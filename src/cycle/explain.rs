@@ -1,10 +1,10 @@
 //! What the stored logs say better than the cluster showed: the words and the reason of a step that has trouble.
 
-use super::k6_log;
 use super::plan::StepPlan;
 use super::streams::Streams;
 use super::verdict::{self, Clue};
 use crate::isolate::isolated;
+use crate::k6;
 use crate::store::{Store, StoreError};
 
 /// The end of a log that is searched for the last error, in chunks.
@@ -60,9 +60,9 @@ fn explanation(
     parallelism: Option<i64>,
 ) -> Option<(Option<String>, String)> {
     match clue {
-        Clue::LastError(_) => k6_log::last_error(log).map(|message| (None, message)),
+        Clue::LastError(_) => k6::last_error(log).map(|message| (None, message)),
         Clue::Requirements(_) => {
-            let max_vus = k6_log::max_vus(log)?;
+            let max_vus = k6::max_vus(log)?;
             let (reason, message) = verdict::too_many_runners(parallelism, max_vus)?;
             Some((Some(reason), message))
         }

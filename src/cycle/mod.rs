@@ -16,7 +16,6 @@ mod error;
 mod explain;
 pub mod hold;
 pub mod identity;
-pub mod k6_log;
 mod logs;
 mod ownership;
 pub mod plan;

@@ -7,6 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cluster::Stage;
+use crate::k6;
 use crate::store::model::{Role, RunRecord, Status, StepSummary, StreamKey};
 
 /// A container that is being created for longer than this has a reason that only the pod's events tell.
@@ -98,89 +99,6 @@ struct Trouble {
     message: String,
     culprit: Option<StreamKey>,
 }
-
-/// k6's exit codes (k6 `errext/exitcodes`): its own names, what they mean for a test, and a sentence.
-const EXIT_CODES: &[(i64, Status, &str, &str)] = &[
-    (
-        97,
-        Status::Failed,
-        "CloudTestRunFailed",
-        "the cloud test run failed",
-    ),
-    (
-        98,
-        Status::Errored,
-        "CloudFailedToGetProgress",
-        "the progress of the cloud test run could not be fetched",
-    ),
-    (
-        99,
-        Status::Failed,
-        "ThresholdsHaveFailed",
-        "one or more thresholds were crossed",
-    ),
-    (
-        100,
-        Status::Errored,
-        "SetupTimeout",
-        "setup() took longer than setupTimeout",
-    ),
-    (
-        101,
-        Status::Errored,
-        "TeardownTimeout",
-        "teardown() took longer than teardownTimeout",
-    ),
-    (
-        102,
-        Status::Errored,
-        "GenericTimeout",
-        "a timeout was reached",
-    ),
-    (
-        103,
-        Status::Aborted,
-        "ScriptStoppedFromRESTAPI",
-        "the test was stopped through k6's REST API",
-    ),
-    (
-        104,
-        Status::Errored,
-        "InvalidConfig",
-        "k6 refused its options",
-    ),
-    (
-        105,
-        Status::Aborted,
-        "ExternalAbort",
-        "k6 was stopped by a signal",
-    ),
-    (
-        106,
-        Status::Errored,
-        "CannotStartRESTAPI",
-        "k6 could not start its REST API",
-    ),
-    (
-        107,
-        Status::Errored,
-        "ScriptException",
-        "the script threw an exception",
-    ),
-    (
-        108,
-        Status::Aborted,
-        "ScriptAborted",
-        "the script called test.abort()",
-    ),
-    (109, Status::Errored, "GoPanic", "k6 itself crashed"),
-    (
-        110,
-        Status::Failed,
-        "MarkedAsFailed",
-        "the script marked the test as failed",
-    ),
-];
 
 /// The kubelet's ordinary words while a container starts.
 const ORDINARY_WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -464,9 +382,7 @@ fn trouble_of_end(container: &Observed) -> Option<Trouble> {
         Some(message) if !message.is_empty() => format!("{plain}: {message}"),
         _ => plain,
     };
-    let known = EXIT_CODES
-        .iter()
-        .find(|(code, ..)| Some(*code) == *exit_code);
+    let known = exit_code.and_then(k6::exit_code);
     let (status, reason, message, blames_log) = match (telling, known, *exit_code) {
         (Some("OOMKilled"), ..) => (
             Status::Errored,
@@ -486,10 +402,13 @@ fn trouble_of_end(container: &Observed) -> Option<Trouble> {
             )),
             false,
         ),
-        (None, Some((code, status, reason, sentence)), _) => (
-            *status,
-            (*reason).to_owned(),
-            format!("{sentence} (k6 exit code {code} in {pod_name})"),
+        (None, Some(known), _) => (
+            status_of(known.outcome),
+            known.name.to_owned(),
+            format!(
+                "{} (k6 exit code {} in {pod_name})",
+                known.sentence, known.code
+            ),
             true,
         ),
         (None, None, Some(code)) => (
@@ -510,6 +429,14 @@ fn trouble_of_end(container: &Observed) -> Option<Trouble> {
         message,
         culprit: blames_log.then(|| key.clone()),
     })
+}
+
+const fn status_of(outcome: k6::Outcome) -> Status {
+    match outcome {
+        k6::Outcome::Failed => Status::Failed,
+        k6::Outcome::Aborted => Status::Aborted,
+        k6::Outcome::Errored => Status::Errored,
+    }
 }
 
 fn trouble_of_waiting(container: &Observed, now: Timestamp) -> Option<Trouble> {

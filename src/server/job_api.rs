@@ -1,6 +1,6 @@
 //! The job-control API: `GET` and `POST /api/dashboard/load-testing/sync-job` (**contract**: docs/api.md).
 //!
-//! It reads and patches the control ConfigMap and nothing else, so that every replica and every door sees one truth.
+//! It reads and patches the control ConfigMap and nothing else, so that all replicas, `k6sync job` and kubectl see one truth.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,36 +15,31 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::auth::{Access, Authorizer, Denied};
+use super::access::{Access, CLUSTER_TIMEOUT, Denied};
+use super::auth::Authorizer;
 use super::job_request::JobRequest;
 use super::refusals::Refusals;
 use crate::cluster::ClusterError;
 use crate::sync_loop::control::{Control, ControlError, ControlMap};
 
-/// Where it is.
-pub const PATH: &str = "/api/dashboard/load-testing/sync-job";
+pub(crate) const PATH: &str = "/api/dashboard/load-testing/sync-job";
 
-/// Whoever asks does not wait longer for the API server.
-pub(super) const CLUSTER_TIMEOUT: Duration = Duration::from_secs(5);
-/// No request body is longer.
+/// The limit on a request's body,
 const BODY_BYTES: usize = 64 * 1024;
-/// And none takes longer to come.
+/// and how long it may take to come.
 const BODY_TIME: Duration = Duration::from_secs(10);
-/// When a review may be tried again, seconds.
+/// `Retry-After` while too many tokens are under review, seconds.
 const BUSY_SECONDS: u64 = 2;
 
-/// What the API stands on.
-pub struct JobApi {
-    /// The ConfigMap.
+/// What its handlers share.
+pub(crate) struct JobApi {
     control: ControlMap,
-    /// Who may.
     authorizer: Authorizer,
     refusals: Refusals,
 }
 
 impl JobApi {
-    /// On that ConfigMap, for those who may.
-    pub fn new(control: ControlMap, authorizer: Authorizer) -> Self {
+    pub(crate) fn new(control: ControlMap, authorizer: Authorizer) -> Self {
         Self {
             control,
             authorizer,
@@ -52,7 +47,7 @@ impl JobApi {
         }
     }
 
-    /// The ConfigMap, for one request.
+    /// With the deadline of one request.
     fn control(&self) -> ControlMap {
         self.control.until(Instant::now() + CLUSTER_TIMEOUT)
     }
@@ -101,7 +96,7 @@ impl From<ControlError> for Refusal {
     }
 }
 
-/// What k6sync itself may not do does not get better by trying again: the error names the rule that is missing.
+/// Where k6sync itself lacks a right, trying again does not help: the error names the missing rule.
 fn cluster_code(error: &ClusterError) -> StatusCode {
     match error {
         ClusterError::Forbidden { .. } => StatusCode::FORBIDDEN,
@@ -124,7 +119,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// `GET`: what holds now.
+/// `GET`: the control as it is now.
 pub(super) async fn read(State(api): State<Arc<JobApi>>, headers: HeaderMap) -> Response {
     let answer = async {
         api.authorizer.check(&headers, Access::Read).await?;
@@ -164,7 +159,7 @@ pub(super) async fn act(
     respond(&api, answer.await)
 }
 
-/// The body, if it comes whole, soon, and is not too long.
+/// The whole body, within its limits.
 async fn whole(body: Body) -> Result<Bytes, Refusal> {
     match timeout(BODY_TIME, to_bytes(body, BODY_BYTES)).await {
         Ok(Ok(body)) => Ok(body),

@@ -1,7 +1,7 @@
-//! The body of `POST`: what is asked for, and what was meant where it is nearly right. Pure.
+//! The body of `POST`: what is asked for, and what was probably meant where it is nearly right. Pure.
 //!
-//! A misspelt `intervalSeconds` would start the job with another interval than asked for, so that it is refused; any other
-//! field that is not known does no harm, and is named in the answer.
+//! A misspelt `intervalSeconds` would start the job with another interval than the one asked for, so it is refused. Other
+//! unknown fields do no harm; the answer names them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::sync_loop::control::{Action, Interval};
 
-/// No more of a wrong value is quoted, characters.
+/// How much of a wrong value an error quotes, characters.
 const QUOTED: usize = 100;
 
 /// `{"action":"start|stop|restart","intervalSeconds":15}`
@@ -20,7 +20,7 @@ pub struct JobRequest {
     pub action: Action,
     /// Its name.
     pub word: &'static str,
-    /// Fields that mean nothing here, sorted.
+    /// Unknown fields, sorted.
     pub ignored: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ impl Body {
     }
 }
 
-/// Without what people spell in different ways.
+/// Letters and digits only, in lower case: what is left when people spell a name in different ways.
 fn letters(name: &str) -> String {
     name.chars()
         .filter(|c| c.is_alphanumeric())
@@ -116,7 +116,7 @@ fn is_nearly_interval(name: &str, value: &Value) -> bool {
     if name.contains("interval") {
         return true;
     }
-    // A misspelt word may also be another one, so that the value must be an interval, too.
+    // A word that looks misspelt may be another one: the value must look like an interval, too.
     let is_number = match value {
         Value::Number(_) => true,
         Value::String(text) => text.trim().parse::<f64>().is_ok(),
@@ -134,7 +134,7 @@ fn is_nearly_action(name: &str) -> bool {
     strsim::damerau_levenshtein(&letters(name), "action") <= 2
 }
 
-/// As much of a foreign text as a message bears.
+/// The beginning of a foreign text, short enough for a message.
 fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,15 +1,17 @@
 //! The loop's HTTP server: health, readiness, metrics, and the job-control API with its authorization.
 //!
-//! It never decides what a cycle does: it shows what the loop says of itself, and hands actions to the control ConfigMap.
+//! It never decides what a cycle does: it shows what the loop says about itself, and writes actions into the control ConfigMap.
 
-pub mod auth;
-mod door;
-pub mod job_api;
+mod access;
+pub(crate) mod api_key;
+pub(crate) mod auth;
+mod connections;
+pub(crate) mod job_api;
 pub mod job_request;
-mod patient;
 mod refusals;
 mod review;
-pub mod tls;
+pub(crate) mod tls;
+mod write_timeout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,29 +29,29 @@ use self::job_api::JobApi;
 use self::tls::Tls;
 use crate::sync_loop::LoopState;
 
-/// No request takes longer.
+/// The limit on a request, body and answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Serves until `stop` is done; over TLS, if there is a certificate.
+/// Serves until `stop` is done; over TLS if there is a certificate.
 ///
 /// # Errors
 /// When the socket fails.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
-    state: LoopState,
+    loop_state: LoopState,
     job_api: JobApi,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    door::serve(listener, tls, router(state, job_api), stop).await
+    connections::serve(listener, tls, router(loop_state, job_api), stop).await
 }
 
-fn router(state: LoopState, job_api: JobApi) -> Router {
+fn router(loop_state: LoopState, job_api: JobApi) -> Router {
     let health = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(state));
+        .with_state(Arc::new(loop_state));
     let job = get(job_api::read)
         .post(job_api::act)
         .fallback(job_api::other_method);
@@ -64,19 +66,19 @@ fn router(state: LoopState, job_api: JobApi) -> Router {
 }
 
 /// The loop is alive: no cycle or sleep is overdue.
-async fn healthz(State(state): State<Arc<LoopState>>) -> Response {
-    verdict(state.pulse.check())
+async fn healthz(State(loop_state): State<Arc<LoopState>>) -> Response {
+    verdict(loop_state.pulse.check())
 }
 
 /// The loop can do its work.
-async fn readyz(State(state): State<Arc<LoopState>>) -> Response {
-    let leadership = state.leadership.borrow().clone();
-    verdict(state.readiness.check(leadership).await)
+async fn readyz(State(loop_state): State<Arc<LoopState>>) -> Response {
+    let leadership = loop_state.leadership.borrow().clone();
+    verdict(loop_state.readiness.check(leadership).await)
 }
 
-async fn metrics(State(state): State<Arc<LoopState>>) -> Response {
+async fn metrics(State(loop_state): State<Arc<LoopState>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, OPEN_METRICS)], state.metrics.text()).into_response()
+    ([(CONTENT_TYPE, OPEN_METRICS)], loop_state.metrics.text()).into_response()
 }
 
 fn verdict(verdict: Result<(), String>) -> Response {

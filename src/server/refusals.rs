@@ -1,4 +1,4 @@
-//! Refused requests in the log: the first of a kind at once, the rest of the next seconds in one line, however many they are.
+//! Refused requests in the log: the first of a kind at once, and those of the next seconds in one line, however many there are.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::time::sleep;
 
-/// For so long the refusals with one status code are one line.
+/// Refusals with one status code within this are one line.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// What was refused lately. Cheap to clone.

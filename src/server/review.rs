@@ -1,8 +1,9 @@
-//! What the API server says of a bearer token: whose it is, and what they may. Asked as seldom as can be.
+//! What the API server says about a bearer token: whose it is, and what they may do. Asked as rarely as possible.
 //!
-//! Whoever likes may send tokens, so that a flood of them must not become one of reviews: what can't be a token is not asked
-//! about, the same one only once at a time, few are under way at once, and answers are remembered, those about nobody's
-//! tokens apart from the others. Whoever was let in lately does not wait behind strangers.
+//! Anybody can send tokens, and a flood of them must not become a flood of reviews. So nothing is asked about what can't be a
+//! token, a token is under review only once at a time, and few reviews run at once. Answers are remembered; those about
+//! nobody's tokens apart from the others, so that junk can't push out the good ones. Whoever was let in lately does not wait
+//! behind strangers.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,25 +16,24 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use super::auth::{Access, Denied};
-use super::job_api::CLUSTER_TIMEOUT;
+use super::access::{Access, CLUSTER_TIMEOUT, Denied};
 use crate::cluster::Cluster;
 
-/// A review is believed for so long.
+/// How long a review is trusted.
 const REVIEW_AGE: Duration = Duration::from_secs(10);
-/// A token that was good is no stranger's for so long.
+/// How long a good token goes before those of strangers.
 const KNOWN_AGE: Duration = Duration::from_secs(60 * 60);
-/// No more reviews are remembered at a time, of either kind, whatever tokens people try.
+/// Reviews that are remembered, of each kind, whatever tokens people try.
 const REVIEWS: usize = 1_000;
 /// Reviews at a time.
 const REVIEWS_AT_ONCE: usize = 3;
-/// And so many more of tokens that were good lately.
+/// And more at a time, of tokens that were good lately.
 const REVIEWS_OF_KNOWN: usize = 1;
-/// So many strangers' tokens wait for a review at most,
+/// Strangers' tokens that may wait for a review.
 const WAITING: usize = 64;
-/// and none waits longer.
+/// And how long each of them waits.
 const WAIT: Duration = Duration::from_secs(3);
-/// Tokens are one to four KiB long.
+/// Four times as long as tokens usually are at most.
 const TOKEN_BYTES: usize = 16 * 1024;
 
 /// Asks for reviews.
@@ -48,14 +48,14 @@ pub(super) struct Reviewer {
     memory: Mutex<Memory>,
 }
 
-/// A token's hash, since the token itself is not kept; and what it is to be good for.
+/// A token's hash, since the token itself is not kept, and what access is wanted.
 type Key = ([u8; 32], Access);
 type Outcome = Result<Review, Denied>;
 
 #[derive(Default)]
 struct Memory {
     good: Recent<Key>,
-    /// Nobody's tokens; they are nobody's for all that one may want.
+    /// Nobody's tokens, whatever access is wanted.
     bad: Recent<[u8; 32]>,
     under_way: HashMap<Key, WeakShared<BoxFuture<'static, Outcome>>>,
 }
@@ -64,7 +64,7 @@ struct Memory {
 #[derive(Clone)]
 pub(super) struct Review {
     at: Instant,
-    /// Who it is, and whether they may; `None`: nobody.
+    /// Whose token it is, and whether they may; `None`: nobody's.
     pub(super) user: Option<(String, bool)>,
 }
 
@@ -90,7 +90,7 @@ impl Reviewer {
     /// Whose token it is, and whether they may have `access`.
     ///
     /// # Errors
-    /// [`Denied`], if that can't be told.
+    /// [`Denied`] if the API server does not answer.
     pub(super) async fn review(self: &Arc<Self>, token: &str, access: Access) -> Outcome {
         if !can_be_token(token) {
             let at = Instant::now();
@@ -114,7 +114,7 @@ impl Reviewer {
                 review
             })
         };
-        // It goes on for as long as one of those who wait for it does.
+        // The review goes on while at least one request waits for it.
         review.await
     }
 
@@ -136,7 +136,7 @@ impl Reviewer {
         Ok(review)
     }
 
-    /// Waits until it may be asked.
+    /// Waits for permission to ask.
     async fn turn(&self, key: &Key) -> Result<SemaphorePermit<'_>, Denied> {
         let is_known = self.memory().good.get(key).is_some();
         let turn = async {
@@ -153,7 +153,7 @@ impl Reviewer {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        // What a panicking holder may have left is still a map of reviews.
+        // Whatever a panic left half done, it is still a map of reviews.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -192,7 +192,7 @@ impl<K: Copy + Eq + Hash> Recent<K> {
         self.0.get(key)
     }
 
-    /// The oldest makes room, if there is none.
+    /// Forgets the oldest if there is no room.
     fn insert(&mut self, key: K, review: Review, keep: Duration) {
         if self.0.len() >= REVIEWS && !self.0.contains_key(&key) {
             self.0.retain(|_, review| review.at.elapsed() < keep);
@@ -207,7 +207,7 @@ impl<K: Copy + Eq + Hash> Recent<K> {
     }
 }
 
-/// Whether it can be a bearer token at all (`b64token` of RFC 6750, and of a length that headers have).
+/// Whether it can be a bearer token at all: `b64token` of RFC 6750, and no longer than headers can be.
 fn can_be_token(token: &str) -> bool {
     let letters = token.trim_end_matches('=');
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);

@@ -14,59 +14,50 @@ use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::discreet;
 
-/// The files are looked at so often.
+/// How often the files are read.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Where certificate and key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// The certificate, then those between it and its authority, as PEM.
-    pub cert: PathBuf,
+    pub(crate) cert: PathBuf,
     /// The private key, as PEM.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Why there is no TLS. Nothing of a key is ever part of it.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// No such file, or no right to it.
+pub(crate) enum TlsError {
+    /// There is no such file, or no right to read it.
     #[error(
         "cannot read the file {} (--tls-cert, --tls-key, tls in the configuration file): {source}",
         discreet::path(.path)
     )]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It has something else in it.
+    Unreadable { path: PathBuf, source: io::Error },
+    /// The file holds something else.
     #[error(
         "{} is no {what}: there is no block `-----BEGIN {label}-----` in it that can be read as PEM",
         discreet::path(.path)
     )]
     NotPem {
-        /// Which.
         path: PathBuf,
-        /// What it should have.
+        /// What it should hold.
         what: &'static str,
-        /// How such a block begins.
+        /// The PEM label of that.
         label: &'static str,
     },
-    /// Each is what it should be, but they don't do.
+    /// Both can be read, but not used together.
     #[error("the certificate in {} and the key in {} can't be used for TLS: {problem}", discreet::path(.cert), discreet::path(.key))]
     Unusable {
-        /// Which certificate.
         cert: PathBuf,
-        /// Which key.
         key: PathBuf,
-        /// Why.
         problem: String,
     },
 }
 
 /// The certificate in use, and where it is from.
-pub struct Tls {
+pub(crate) struct Tls {
     files: TlsFiles,
     in_use: Mutex<(Pair, Arc<ServerConfig>)>,
 }
@@ -79,11 +70,7 @@ struct Pair {
 }
 
 impl Tls {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// [`TlsError`]
-    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+    pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let pair = Pair::read(&files)?;
         let config = pair.config(&files)?;
         Ok(Self {

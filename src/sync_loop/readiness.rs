@@ -1,6 +1,6 @@
-//! Whether we can do our work, as far as the loop knows: the database is open and may be written, and cycles succeed.
+//! Whether this instance can do its work, as far as the loop knows: the database is open and writable, and cycles succeed.
 //!
-//! The loop says so, `/readyz` shows it, and the election stands aside while the database must not be used by us.
+//! The loop reports it, `/readyz` shows it, and while we must not use the database the election leaves the lease to others.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use tokio::time::timeout;
 use super::election::Leadership;
 use crate::store::Store;
 
-/// A database that does not answer for so long is not reachable.
+/// A database that does not answer within this is not reachable.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
-/// So many cycles fail in a row before it is more than a hiccup.
+/// How many cycles must fail in a row before it is more than a hiccup.
 const FAILURES: u32 = 3;
 
 /// What the loop knows.
 #[derive(Debug)]
 pub(crate) struct Readiness {
     store: OnceLock<Arc<Store>>,
-    /// Why the database must not be used now, if it must not.
+    /// Why the database must not be used now; `None`: it may be.
     unfit: watch::Sender<Option<String>>,
-    /// Why cycles fail, if they do.
+    /// Why cycles fail; `None`: they don't.
     failing: Mutex<Option<String>>,
 }
 
@@ -37,14 +37,14 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// The database is open, and of our schema.
+    /// The database is open and has our schema.
     pub(crate) fn opened(&self, store: &Arc<Store>) {
         // It is opened once.
         let _ = self.store.set(Arc::clone(store));
         self.fit();
     }
 
-    /// The database must not be used, for this reason.
+    /// The database must not be used because of `problem`.
     pub(crate) fn unfit(&self, problem: String) {
         self.unfit.send_replace(Some(problem));
     }
@@ -54,7 +54,7 @@ impl Readiness {
         self.unfit.send_replace(None);
     }
 
-    /// Follows whether the database may be used; if not, why.
+    /// Follows why the database must not be used (`None`: it may be).
     pub(crate) fn fitness(&self) -> watch::Receiver<Option<String>> {
         self.unfit.subscribe()
     }
@@ -69,7 +69,7 @@ impl Readiness {
         self.set_failing(None);
     }
 
-    /// A cycle failed, the last of so many in a row, because of the database or of something else.
+    /// A cycle failed, the last of `in_a_row`.
     pub(crate) fn failed(&self, in_a_row: u32, problem: &str, is_database: bool) {
         if is_database || in_a_row >= FAILURES {
             self.set_failing(Some(format!("the last cycle failed: {problem}")));
@@ -80,7 +80,7 @@ impl Readiness {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
-    /// Database and API server are there and cycles succeed; or there is nothing to do for us, since another syncs.
+    /// Database and API server answer and cycles succeed; or another instance syncs, and we have nothing to do.
     ///
     /// # Errors
     /// What is wrong.

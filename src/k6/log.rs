@@ -1,5 +1,5 @@
-//! What a k6 log says of a test that went wrong: its last error, as a sentence for a step's message, and how many VUs the script
-//! has. Pure.
+//! What a k6 log says about a test that went wrong: its last error, as a sentence for a step's message, and how many VUs the
+//! script has.
 //!
 //! k6 writes logfmt (`time="…" level=error msg="…" source=…`) or, with `--log-format json`, one JSON object a line; its
 //! messages are Go-quoted in the first case.
@@ -12,16 +12,16 @@ use crate::harmless;
 const MESSAGE_CHARS: usize = 1_000;
 
 /// The message of the last line of level error or worse, on one line; `None`: there is none.
-pub fn last_error(log: &str) -> Option<String> {
+pub(crate) fn last_error(log: &str) -> Option<String> {
     log.lines().rev().find_map(error_of)
 }
 
 /// The script's `maxVUs`, from an initializer's log; `None`: it does not say.
 ///
-/// `k6 inspect --execution-requirements` prints one JSON object, two spaces deeper a level, as the last thing that it
-/// does (docs/facts.md, "Too many runners show only in maxVUs"). Lines of standard error may be among its own, and the
-/// script may have printed objects of its own before.
-pub fn max_vus(log: &str) -> Option<u64> {
+/// `k6 inspect --execution-requirements` ends by printing one JSON object, indented by two spaces a level (docs/facts.md,
+/// "Too many runners show only in maxVUs"). Lines of standard error may be among its own, and the script may have printed
+/// objects of its own before.
+pub(crate) fn max_vus(log: &str) -> Option<u64> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Requirements {

@@ -1,4 +1,4 @@
-//! The accept loop of the HTTP server: how many connections there may be, and how long each may take over what.
+//! The accept loop of the HTTP server: how many connections there may be, and how long each may take.
 //!
 //! Our own rather than axum's, which knows no limits: a client that is stuck, slow or hostile must cost little, and must never
 //! keep a probe from its answer. The requests themselves are the router's.
@@ -24,35 +24,36 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::patient::Patient;
 use super::tls::Tls;
+use super::write_timeout::WriteTimeout;
 
-/// A TLS handshake takes no longer.
+/// The limit on a TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-/// All headers of a request are there within this, or the connection is closed; the wait for the first and for the next request
-/// on a connection that is kept open is part of it.
+/// A connection is closed unless all headers of a request have come within this. On a connection that is kept open, the wait
+/// for the next request is part of it.
 const HEADER_TIME: Duration = Duration::from_secs(5);
-/// Request line and headers are no longer together: four times the longest tokens that are about.
+/// Request line and headers together: four times as long as the longest tokens in use.
 const HEADER_BYTES: usize = 32 * 1024;
-/// A client takes what is sent to it within this.
+/// A client must take what is sent to it within this.
 const WRITE_TIME: Duration = Duration::from_secs(10);
-/// No more connections at a time, and no more than half of the files that the process may have open: probes, Prometheus
+/// Connections at a time; fewer if that is more than half of the files that the process may have open. Probes, Prometheus
 /// and dashboards need a few.
 const CONNECTIONS: usize = 512;
-/// A connection is given this to send its request, or to be sent its answer, before it is closed for another.
-const SETTLED: Duration = Duration::from_millis(100);
-/// What a client still sends after its answer is read for so long, lest the answer be lost by a reset of the connection.
+/// A connection has this long to send its request, or to take its answer, before it may be closed to let another in.
+const GRACE: Duration = Duration::from_millis(100);
+/// How long we go on reading what a client sends after its answer: closing at once would reset the connection, and the client
+/// could lose the answer.
 const LINGER: Duration = Duration::from_secs(1);
-/// And no more of it, bytes.
+/// And how much of it, bytes.
 const LINGER_BYTES: u64 = 1024 * 1024;
-/// When no connection can be accepted (too many open files), others must end first.
+/// How long to wait when no connection can be accepted (too many open files), for others to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// If none can be for so long, there is no server any more.
+/// The server ends when none could be accepted for this long.
 const ACCEPT_GIVE_UP: Duration = Duration::from_secs(60);
-/// What goes on and on is said no more often.
-const SAID_AGAIN: Duration = Duration::from_secs(60);
-/// After the stop an idle connection is closed within this.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// A warning about something that goes on is repeated no more often.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
+/// After the stop, idle connections are closed within this.
+const IDLE_AFTER_STOP: Duration = Duration::from_millis(500);
 
 /// Serves until `stop` is done, and then lets the requests that are being answered finish.
 ///
@@ -69,9 +70,9 @@ pub(super) async fn serve(
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEADER_BYTES);
     let tls = tls.map(Arc::new);
-    let door = Door {
+    let accept_loop = AcceptLoop {
         limit: connection_limit(),
-        room: Room {
+        shared: Shared {
             http,
             tls: tls.clone(),
             router,
@@ -80,8 +81,8 @@ pub(super) async fn serve(
         tasks: JoinSet::new(),
         connections: HashMap::new(),
         failing_since: None,
-        full_said: None,
-        failure_said: None,
+        full_warned_at: None,
+        failure_warned_at: None,
     };
     let keep_certificate = async {
         match &tls {
@@ -90,7 +91,7 @@ pub(super) async fn serve(
         }
     };
     tokio::select! {
-        ended = door.run(listener, stop) => ended,
+        ended = accept_loop.run(listener, stop) => ended,
         () = keep_certificate => Ok(()),
     }
 }
@@ -105,44 +106,44 @@ fn connection_limit() -> usize {
     files.map_or(CONNECTIONS, |files| (files / 2).clamp(1, CONNECTIONS))
 }
 
-struct Door {
+struct AcceptLoop {
     limit: usize,
-    room: Room,
+    shared: Shared,
     tasks: JoinSet<()>,
-    /// Those of `tasks` that were not told to end.
+    /// Those of `tasks` that were not aborted.
     connections: HashMap<Id, (AbortHandle, Activity)>,
-    /// Since when no connection could be accepted.
+    /// Since when accepting has failed.
     failing_since: Option<Instant>,
-    full_said: Option<Instant>,
-    failure_said: Option<Instant>,
+    full_warned_at: Option<Instant>,
+    failure_warned_at: Option<Instant>,
 }
 
-/// What every connection needs.
+/// What all connections share.
 #[derive(Clone)]
-struct Room {
+struct Shared {
     http: http1::Builder,
     tls: Option<Arc<Tls>>,
     router: Router,
     stopping: watch::Sender<bool>,
 }
 
-/// What a connection is at.
+/// What a connection is doing.
 #[derive(Clone)]
 struct Activity(Arc<Mutex<State>>);
 
-/// In the order in which connections make room for others.
+/// In the order in which connections are closed to let others in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
-    /// No request is there, or not all of one, since then.
+    /// Waiting since then for a request, or for the rest of one.
     Idle(Instant),
-    /// A request is being answered, since then.
+    /// Answering a request since then.
     Answering(Instant),
 }
 
-/// Dropped, it says that there is an answer.
+/// Sets the activity back to idle when it is dropped.
 struct Answering(Activity);
 
-impl Door {
+impl AcceptLoop {
     async fn run(
         mut self,
         listener: TcpListener,
@@ -152,7 +153,7 @@ impl Door {
         loop {
             let is_full = self.connections.len() >= self.limit;
             if is_full && self.close_first(|_| true) {
-                if is_due(&mut self.full_said) {
+                if is_due(&mut self.full_warned_at) {
                     tracing::warn!(
                         limit = self.limit,
                         "there are too many HTTP connections; those that have been idle for longest are closed"
@@ -167,10 +168,10 @@ impl Door {
                     Ok((stream, _)) => self.admit(stream),
                     Err(error) => self.not_accepted(error).await?,
                 },
-                () = sleep(SETTLED), if is_full => {}
+                () = sleep(GRACE), if is_full => {}
             }
         }
-        // New clients are to be refused, not to wait.
+        // New clients should be refused now, not wait.
         drop(listener);
         self.finish().await;
         Ok(())
@@ -179,8 +180,10 @@ impl Door {
     fn admit(&mut self, stream: TcpStream) {
         self.failing_since = None;
         let activity = Activity(Arc::new(Mutex::new(State::Idle(Instant::now()))));
-        let room = self.room.clone();
-        let task = self.tasks.spawn(room.connection(stream, activity.clone()));
+        let shared = self.shared.clone();
+        let task = self
+            .tasks
+            .spawn(shared.connection(stream, activity.clone()));
         self.connections.insert(task.id(), (task, activity));
     }
 
@@ -192,7 +195,8 @@ impl Door {
         self.connections.remove(&id);
     }
 
-    /// Closes the first in the order of [`State`] that is of a kind; false if there is none, or if it came or changed just now.
+    /// Closes the first connection of a kind, in the order of [`State`]; false if there is none, or if it came or changed just
+    /// now.
     fn close_first(&mut self, is_of_kind: impl Fn(State) -> bool) -> bool {
         let first = self
             .connections
@@ -203,11 +207,11 @@ impl Door {
         let Some((State::Idle(since) | State::Answering(since), id)) = first else {
             return false;
         };
-        let is_settled = since.elapsed() >= SETTLED;
-        if is_settled && let Some((task, _)) = self.connections.remove(&id) {
+        let is_past_grace = since.elapsed() >= GRACE;
+        if is_past_grace && let Some((task, _)) = self.connections.remove(&id) {
             task.abort();
         }
-        is_settled
+        is_past_grace
     }
 
     async fn not_accepted(&mut self, error: io::Error) -> io::Result<()> {
@@ -224,7 +228,7 @@ impl Door {
         if since.elapsed() >= ACCEPT_GIVE_UP {
             return Err(error);
         }
-        if is_due(&mut self.failure_said) {
+        if is_due(&mut self.failure_warned_at) {
             tracing::warn!(%error, "cannot accept an HTTP connection; idle ones are closed, and it is tried again");
         }
         self.close_first(|_| true);
@@ -234,8 +238,8 @@ impl Door {
 
     /// Closes what is idle, and waits for the rest.
     async fn finish(&mut self) {
-        self.room.stopping.send_replace(true);
-        let mut look = Instant::now() + FAREWELL;
+        self.shared.stopping.send_replace(true);
+        let mut look = Instant::now() + IDLE_AFTER_STOP;
         loop {
             tokio::select! {
                 ended = self.tasks.join_next_with_id() => match ended {
@@ -244,17 +248,17 @@ impl Door {
                 },
                 () = tokio::time::sleep_until(look) => {
                     while self.close_first(|state| matches!(state, State::Idle(_))) {}
-                    look = Instant::now() + SETTLED;
+                    look = Instant::now() + GRACE;
                 }
             }
         }
     }
 }
 
-impl Room {
-    /// Serves one connection to its end. What goes wrong with it is its client's to see.
+impl Shared {
+    /// Serves one connection to its end. Its errors concern nobody but its client.
     async fn connection(self, stream: TcpStream, activity: Activity) {
-        // Without it, small answers wait for the client's acknowledgement of the one before.
+        // With Nagle's algorithm a small answer waits for the client's acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
         match &self.tls {
             None => self.requests(stream, activity).await,
@@ -280,7 +284,7 @@ impl Room {
                 response
             }
         });
-        let stream = TokioIo::new(Patient::new(stream, WRITE_TIME));
+        let stream = TokioIo::new(WriteTimeout::new(stream, WRITE_TIME));
         let mut connection = self.http.serve_connection(stream, service);
         let mut stopping = self.stopping.subscribe();
         let ended = tokio::select! {
@@ -327,11 +331,11 @@ impl Drop for Answering {
     }
 }
 
-/// Whether something may be said again, and if so, that it is.
-fn is_due(said: &mut Option<Instant>) -> bool {
-    let is_due = said.is_none_or(|at| at.elapsed() >= SAID_AGAIN);
+/// Whether it is time to warn again; if so, it counts as warned.
+fn is_due(warned_at: &mut Option<Instant>) -> bool {
+    let is_due = warned_at.is_none_or(|at| at.elapsed() >= WARN_AGAIN);
     if is_due {
-        *said = Some(Instant::now());
+        *warned_at = Some(Instant::now());
     }
     is_due
 }

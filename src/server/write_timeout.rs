@@ -1,4 +1,4 @@
-//! A connection that does not wait forever for its client to take what is sent.
+//! A connection that gives up on a client that does not take what is sent to it.
 
 use std::io;
 use std::pin::Pin;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// All that is written is gone within the limit after it first had to wait, or writing fails. That the client takes a byte now
-/// and then does not help.
-pub(super) struct Patient<S> {
+/// Writing fails unless all that is written is sent within the limit, counted from when it first had to wait. A client that
+/// takes a byte now and then gains no time by it.
+pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// Runs from the first wait to the next complete flush.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
+impl<S> WriteTimeout<S> {
     pub(super) fn new(stream: S, limit: Duration) -> Self {
         Self {
             stream,
@@ -26,7 +26,7 @@ impl<S> Patient<S> {
         }
     }
 
-    /// Pending, or an error if that has been so for too long.
+    /// Pending, or an error after the limit.
     fn pending<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let limit = self.limit;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
@@ -35,7 +35,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -45,7 +45,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,0 +1,163 @@
+//! The house keeps its floors: which room of `src/` may use which, no circles, and what is pure stays pure.
+//!
+//! It reads the source and takes every `use`, and every path in code that begins with `crate`, `super`, `self` or a child
+//! module, as an arrow from the file that has it to the file that defines what it names. A re-export is looked through:
+//! `super::ClusterError` is an arrow to `cluster/error.rs`, where it is defined, and not to `cluster/mod.rs`, which only
+//! passes it on. A `mod x;` or `pub use self::x::Y` alone is no arrow. Test code (`#[cfg(test)]`, `tests.rs`) may use
+//! anything. What it can't see are calls of methods: `impl Cluster` in one file, called in another.
+//!
+//! No dependency but std, so that `rustc --edition 2024 --test tests/architecture/main.rs` is enough to run it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that fails should say where"
+)]
+
+mod examples;
+mod graph;
+mod house;
+mod modules;
+mod source;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use self::house::House;
+
+// === The rules ===
+
+/// The rooms from the top floor to the ground. A room may use those on lower floors only: none above it, none beside it.
+/// A room is a folder of `src/` with all that is in it, or a file there.
+const FLOORS: &[&[&str]] = &[
+    &["main"],
+    &["commands"],
+    // The engine of the loop; it starts the server, and tells it how it is.
+    &["sync_loop"],
+    // Knows the settings of each room, and none of them knows it.
+    &["config"],
+    &["server"],
+    &["report"],
+    &["record", "verify"],
+    &["telemetry"],
+    &["cli"],
+    // What the loop and the server both ask about: who syncs, whether, and when.
+    &["schedule"],
+    &["control", "election"],
+    &["cycle"],
+    // They never know each other: the cycle alone brings them together.
+    &["cluster", "store"],
+    &["k6"],
+    // What needs nothing of k6sync.
+    &["harmless", "isolate", "retry", "supervisor", "yaml"],
+];
+
+/// Files that neither wait nor ask a clock nor reach outside: values in, values out. They may use one another, what is
+/// [`PURE_ENOUGH`], and [`ITEMS_FOR_THE_PURE`].
+const PURE: &[&str] = &[
+    "src/cycle/adopt.rs",
+    "src/cycle/clock.rs",
+    "src/cycle/compare.rs",
+    "src/cycle/cursor.rs",
+    "src/cycle/plan.rs",
+    "src/cycle/timestamp.rs",
+    "src/cycle/verdict.rs",
+    "src/k6/",
+];
+
+/// Beginnings of paths whose items the pure files may use, whatever they are: the rows of the database as types, and what
+/// text a database takes.
+const PURE_ENOUGH: &[&str] = &[
+    "src/harmless.rs",
+    "src/isolate.rs",
+    "src/store/model",
+    "src/store/text",
+];
+
+/// Objects of Kubernetes, as the cluster room understands them. Not `Cluster`: with it one could ask for more.
+const ITEMS_FOR_THE_PURE: &[&str] = &[
+    "Container",
+    "ContainerKind",
+    "ContainerState",
+    "Job",
+    "Malformed",
+    "Pod",
+    "Stage",
+    "Terminated",
+    "TestRun",
+];
+
+/// Words that no pure file has, besides paths that end in `::now`: it has nothing to wait for, to read or to ask. It may warn
+/// in the log.
+const IMPURE: &[&str] = &[
+    "async",
+    "await",
+    "tokio",
+    "SystemTime",
+    "Instant",
+    "env",
+    "fs",
+    "net",
+];
+
+/// `k6` stands on nothing at all but this.
+const GROUND_OF_K6: &[&str] = &["src/k6/", "src/harmless.rs"];
+
+/// Arrows of circles that are still there, as (file, file that it should not use). The list may only shrink: an arrow
+/// that closes no circle any more fails the test until it is taken off here.
+const STILL_IN_CIRCLES: &[(&str, &str)] = &[
+    // What the commands share is in their mod.rs, which also calls them.
+    ("src/commands/job.rs", "src/commands/mod.rs"),
+    ("src/commands/migrate.rs", "src/commands/mod.rs"),
+    ("src/commands/prune.rs", "src/commands/mod.rs"),
+    ("src/commands/release.rs", "src/commands/mod.rs"),
+    ("src/commands/run_loop.rs", "src/commands/mod.rs"),
+    ("src/commands/startup.rs", "src/commands/mod.rs"),
+    ("src/commands/sync_once.rs", "src/commands/mod.rs"),
+    ("src/commands/verify.rs", "src/commands/mod.rs"),
+    // Settings, errors and parts of the story that others need are in the story's file.
+    ("src/cycle/hold.rs", "src/cycle/mod.rs"),
+    ("src/cycle/identity.rs", "src/cycle/mod.rs"),
+    // `Store` is defined beside what is done with it.
+    ("src/store/error.rs", "src/store/mod.rs"),
+    ("src/store/proof.rs", "src/store/mod.rs"),
+    ("src/store/recorded.rs", "src/store/mod.rs"),
+    ("src/store/model.rs", "src/store/proof.rs"),
+];
+
+// === The house that there is ===
+
+fn source_files() -> BTreeMap<String, String> {
+    let root = PathBuf::from(option_env!("CARGO_MANIFEST_DIR").unwrap_or("."));
+    let mut found = BTreeMap::new();
+    let mut folders = vec!["src".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root.join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{folder}/{}", entry.file_name().into_string().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else if path.ends_with(".rs") {
+                found.insert(path.clone(), fs::read_to_string(root.join(path)).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_house_keeps_its_floors() {
+    let house = House::of(&source_files());
+    assert!(house.files.len() > 80, "{} files", house.files.len());
+    assert!(house.arrows.len() > 200, "{} arrows", house.arrows.len());
+    let mut problems = house.problems(STILL_IN_CIRCLES);
+    for pure in PURE {
+        if !house.files.keys().any(|path| path.starts_with(pure)) {
+            problems.push(format!(
+                "{pure} is not there: PURE must name files that are"
+            ));
+        }
+    }
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
