@@ -12,6 +12,7 @@ pub mod cycle;
 pub mod election;
 pub mod harmless;
 pub mod isolate;
+pub mod progress;
 pub mod retry;
 pub mod schedule;
 pub mod server;

@@ -6,11 +6,13 @@ use anyhow::{Context, bail};
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
+use super::progress::Bar;
 use crate::cli::Release as Args;
 use crate::cluster::{Cluster, ClusterError, Namespaces, Reach, Release, TestRun};
 use crate::config::Config;
 use crate::control::Action;
 use crate::harmless;
+use crate::progress::Progress;
 
 /// TestRuns let go at a time.
 const CONCURRENCY: usize = 16;
@@ -119,6 +121,8 @@ async fn release(
         (held[number], outcome)
     });
     let mut outcomes = outcomes.buffer_unordered(CONCURRENCY);
+    let bar = Bar::new("releasing", "TestRuns");
+    bar.begin(u64::try_from(held.len()).unwrap_or(0));
     let mut failed = 0;
     while let Some((
         TestRun {
@@ -128,7 +132,10 @@ async fn release(
     )) = outcomes.next().await
     {
         match outcome {
-            Ok(()) => super::print(&harmless::line(format_args!("released {namespace}/{name}")))?,
+            Ok(()) => {
+                let line = harmless::line(format_args!("released {namespace}/{name}"));
+                bar.aside(|| super::print(&line))?;
+            }
             Err(error) => {
                 failed += 1;
                 let error = match error {
@@ -137,9 +144,12 @@ async fn release(
                     }
                     error => error.to_string(),
                 };
-                tracing::error!("cannot release the TestRun {namespace}/{name}: {error}");
+                bar.aside(|| {
+                    tracing::error!("cannot release the TestRun {namespace}/{name}: {error}");
+                });
             }
         }
+        bar.advance(1);
     }
     Ok(failed)
 }
