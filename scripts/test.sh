@@ -44,6 +44,9 @@ if [ $# = 0 ]; then
 fi
 
 if [ -z "${K6SYNC_TEST_POSTGRES_URL:-}" ]; then
+    # The password `s3cret`, hashed once instead of 4096 times as servers store it: the latter takes a program that is not
+    # optimized longer than most of what the tests do with a connection.
+    postgres_secret='SCRAM-SHA-256$1:azZzeW5jIHRlc3RzIDAxNg==$JS//nn/bDz52rXNlOOU7uVhilHlKYuB6GT/QwVad23s=:Gpv/dX+7n5YXGy0jbuNi3bzZCJcKEYWzTW3PHDZGedE='
     # No fsync, since nothing here is to be kept.
     start_postgres fsync=off max_connections=300
     say "Tests, on SQLite and on $("$postgres_bin/postgres" --version)"
@@ -59,6 +62,8 @@ install_pgbouncer
 log=$(mktemp)
 figures=$(mktemp)
 export K6SYNC_TEST_FIGURES=$figures
+# Most of the integration tests wait most of the time, for what happens every few seconds.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))}
 # A failing test is told after the sum.
 status=0
 cargo test --workspace --locked "$@" 2>&1 | tee "$log" || status=$?

@@ -48,11 +48,15 @@ impl Database {
 
     /// An empty database on the PostgreSQL server.
     pub async fn postgres() -> Self {
+        Self::make_postgres("").await
+    }
+
+    async fn make_postgres(template: &str) -> Self {
         let server = server();
         let name = unique("k6sync-test").replace('-', "_");
         let mut connection = PgConnection::connect(&server).await.unwrap();
         connection
-            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}{template}")))
             .await
             .unwrap();
         let mut url = url::Url::parse(&server).unwrap();
@@ -60,6 +64,22 @@ impl Database {
         Self {
             url: url.into(),
             kind: Kind::Postgres { name },
+        }
+    }
+
+    /// Another database with all that is in this one, which nobody may have open.
+    pub async fn copy(&self) -> Self {
+        match &self.kind {
+            Kind::Sqlite { .. } => {
+                let copy = Self::sqlite();
+                let (from, to) = (self.sqlite_file().unwrap(), copy.sqlite_file().unwrap());
+                let wal = from.with_extension("db-wal");
+                assert!(!wal.exists(), "{} is open", from.display());
+                std::fs::copy(from, to).unwrap();
+                copy
+            }
+            Kind::Postgres { name } => Self::make_postgres(&format!(" TEMPLATE {name}")).await,
+            Kind::Foreign => panic!("it is of another server"),
         }
     }
 
