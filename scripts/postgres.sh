@@ -6,6 +6,8 @@
 postgres_folder=
 postgres_bin=
 postgres_user=
+# What is stored of the password `s3cret`, if not the password.
+postgres_secret=
 
 # PostgreSQL refuses to run as root.
 as_postgres_user() {
@@ -53,7 +55,7 @@ start_postgres() {
     id "$postgres_user" > /dev/null 2>&1 || postgres_user=nobody
     postgres_folder=$(mktemp -d)
     chmod 711 "$postgres_folder"
-    echo s3cret > "$postgres_folder/password"
+    echo "${postgres_secret:-s3cret}" > "$postgres_folder/password"
     if [ "$(id -u)" = 0 ]; then
         chown -R "$postgres_user" "$postgres_folder"
     fi

@@ -4,14 +4,67 @@
 # The integration tests run on SQLite and on PostgreSQL: the server at K6SYNC_TEST_POSTGRES_URL, or one that this script
 # starts in a temporary folder (installing Debian's postgresql when there is none). With KUBEBUILDER_ASSETS naming a
 # folder with etcd and kube-apiserver they run against a real API server, else against the stand-in alone.
-# Arguments go to `cargo test`, such as: scripts/test.sh --test it recording. What we build with is checked without them only:
-# where there is no cargo-deny, the first run builds one in target/tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
 fail() { echo "test.sh: $*" >&2; exit 1; }
 . scripts/postgres.sh
+
+usage() {
+    cat << 'END'
+Usage: scripts/test.sh                     everything that must hold before a change lands
+       scripts/test.sh --quick             what a minute allows: format, lints, all tests that need no cluster, and a few on
+                                           both databases; what we build with is not checked
+       scripts/test.sh --help              this
+       scripts/test.sh ARGUMENT…           format, lints, and `cargo test` with these arguments: --test it hold::
+
+K6SYNC_TEST_POSTGRES_URL  a PostgreSQL on which databases may be made, else one is started
+KUBEBUILDER_ASSETS        a folder with etcd and kube-apiserver, to test against a real API server
+RUST_TEST_THREADS         tests at a time, else three for each core
+END
+}
+
+# Run on both databases by --quick; together they take some seconds.
+smoke=(
+    clusters::another_cluster_is_refused_before_anything_is_written
+    control::each_cycle_leaves_a_row
+    control::migrate_makes_the_tables_once
+    hold::a_test_run_is_held_until_its_logs_are_recorded
+    logs::odd_bytes_become_text
+    progress::how_far_long_work_is_shows_on_a_terminal_and_nowhere_else
+    prune::old_logs_and_cycles_are_deleted_and_marked
+    recording::every_log_is_stored_byte_for_byte
+    steps::asked_for::a_step_that_was_asked_for_is_synced_as_an_adopted_one
+)
+
+quick=
+case "${1:-}" in
+    --help | -h)
+        usage
+        exit
+        ;;
+    --quick)
+        quick=yes
+        shift
+        if [ $# != 0 ]; then
+            echo "test.sh: --quick takes no other argument" >&2
+            usage >&2
+            exit 2
+        fi
+        ;;
+esac
+# What cargo does not know is refused before anything is done.
+for_cargo=()
+for argument in "$@"; do
+    [ "$argument" != -- ] || break
+    for_cargo+=("$argument")
+done
+if ! refused=$(cargo test "${for_cargo[@]}" --help 2>&1 > /dev/null); then
+    printf '%s\n\n' "$refused" >&2
+    usage >&2
+    exit 2
+fi
 
 for tool in cargo cc; do
     command -v "$tool" > /dev/null || fail "$tool is missing; install Rust from https://rustup.rs and a C compiler (apt-get install build-essential)"
@@ -38,12 +91,15 @@ cargo fmt --all --check
 say "Lints"
 cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 supply_chain=$(mktemp)
-if [ $# = 0 ]; then
+if [ $# = 0 ] && [ -z "$quick" ]; then
     say "Licences, sources and known problems of what we build with"
     scripts/supply-chain.sh --install 2>&1 | tee "$supply_chain"
 fi
 
 if [ -z "${K6SYNC_TEST_POSTGRES_URL:-}" ]; then
+    # The password `s3cret`, hashed once instead of 4096 times as servers store it: the latter takes a program that is not
+    # optimized longer than most of what the tests do with a connection.
+    postgres_secret='SCRAM-SHA-256$1:azZzeW5jIHRlc3RzIDAxNg==$JS//nn/bDz52rXNlOOU7uVhilHlKYuB6GT/QwVad23s=:Gpv/dX+7n5YXGy0jbuNi3bzZCJcKEYWzTW3PHDZGedE='
     # No fsync, since nothing here is to be kept.
     start_postgres fsync=off max_connections=300
     say "Tests, on SQLite and on $("$postgres_bin/postgres" --version)"
@@ -59,9 +115,32 @@ install_pgbouncer
 log=$(mktemp)
 figures=$(mktemp)
 export K6SYNC_TEST_FIGURES=$figures
+# Most of the integration tests wait most of the time, for what happens every few seconds.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))}
 # A failing test is told after the sum.
 status=0
-cargo test --workspace --locked "$@" 2>&1 | tee "$log" || status=$?
+run_tests() {
+    cargo test --workspace --locked "$@" 2>&1 | tee -a "$log" || status=$?
+}
+if [ -n "$quick" ]; then
+    pure=()
+    for file in tests/*.rs tests/standin/tests/*.rs; do
+        pure+=(--test "$(basename "$file" .rs)")
+    done
+    run_tests --lib --bins "${pure[@]}"
+    names=()
+    for name in "${smoke[@]}"; do
+        names+=("$name::sqlite" "$name::postgres")
+    done
+    run_tests --test it -- --exact "${names[@]}"
+    # One that was renamed would be missed in silence.
+    if [ "$status" = 0 ] && ! grep -qx "running ${#names[@]} tests" "$log"; then
+        echo "test.sh: some of the smoke tests are not there; bring the list in this script up to date" >&2
+        status=1
+    fi
+else
+    run_tests "$@"
+fi
 # Fields of $figures: scenario, database, kills, faults, lines, lost, doubled, gaps expected, gaps found.
 if [ -s "$figures" ]; then
     say "The record under faults (docs/guarantees.md)"

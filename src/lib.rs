@@ -12,6 +12,7 @@ pub mod discreet;
 pub mod harmless;
 pub mod isolate;
 mod k6;
+pub mod progress;
 pub mod retry;
 pub mod server;
 mod signals;

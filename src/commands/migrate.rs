@@ -3,6 +3,7 @@
 use anyhow::bail;
 use tokio::time::Instant;
 
+use super::progress::Bar;
 use crate::cli::Migrate;
 use crate::cluster::Cluster;
 use crate::config::Config;
@@ -23,7 +24,9 @@ pub(super) async fn run(args: &Migrate) -> anyhow::Result<()> {
 
 /// What was done, in lines.
 async fn migrate(args: &Migrate, config: &Config, store: &Store) -> anyhow::Result<String> {
-    let version = store.migrate().await?;
+    let version = store
+        .migrate_watched(&Bar::new("migrating", "migrations"))
+        .await?;
     let migrated = format!(
         "the database {} has schema version {version}",
         config.database_url

@@ -2,6 +2,7 @@
 
 mod job;
 mod migrate;
+mod progress;
 mod prune;
 mod release;
 mod run_loop;

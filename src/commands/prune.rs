@@ -3,7 +3,9 @@
 use anyhow::Context;
 use jiff::Timestamp;
 
+use super::progress::Bar;
 use crate::cli::Prune;
+use crate::progress::Progress;
 use crate::store::{Prunable, Store};
 
 pub(super) async fn run(args: &Prune) -> anyhow::Result<()> {
@@ -34,8 +36,14 @@ async fn prune(store: &Store, before: Timestamp, args: &Prune) -> anyhow::Result
     let keep_last = i64::from(args.keep_last);
     let prunable = store.prunable(before, keep_last).await?;
     if !args.dry_run {
-        while store.prune_logs(before, keep_last).await? {}
-        while store.prune_cycles(before).await? {}
+        let bar = Bar::new("pruning", "container logs and cycles");
+        bar.begin(u64::try_from(prunable.logs + prunable.cycles).unwrap_or(0));
+        while let Some(logs) = store.prune_logs(before, keep_last).await? {
+            bar.advance(logs);
+        }
+        while let Some(cycles) = store.prune_cycles(before).await? {
+            bar.advance(cycles);
+        }
     }
     Ok(prunable)
 }

@@ -6,11 +6,13 @@ use anyhow::{Context, bail};
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
+use super::progress::Bar;
 use crate::cli::Release as Args;
 use crate::cluster::{Cluster, ClusterError, Namespaces, Reach, Release, TestRun};
 use crate::config::Config;
 use crate::discreet;
 use crate::harmless;
+use crate::progress::Progress;
 use crate::sync_loop::control::Action;
 
 /// TestRuns let go at a time.
@@ -124,6 +126,8 @@ async fn release(
         (held[number], outcome)
     });
     let mut outcomes = outcomes.buffer_unordered(CONCURRENCY);
+    let bar = Bar::new("releasing", "TestRuns");
+    bar.begin(u64::try_from(held.len()).unwrap_or(0));
     let mut failed = 0;
     while let Some((
         TestRun {
@@ -133,7 +137,10 @@ async fn release(
     )) = outcomes.next().await
     {
         match outcome {
-            Ok(()) => super::print(&harmless::line(format_args!("released {namespace}/{name}")))?,
+            Ok(()) => {
+                let line = harmless::line(format_args!("released {namespace}/{name}"));
+                bar.aside(|| super::print(&line))?;
+            }
             Err(error) => {
                 failed += 1;
                 let error = match error {
@@ -142,9 +149,12 @@ async fn release(
                     }
                     error => error.to_string(),
                 };
-                tracing::error!("cannot release the TestRun {namespace}/{name}: {error}");
+                bar.aside(|| {
+                    tracing::error!("cannot release the TestRun {namespace}/{name}: {error}");
+                });
             }
         }
+        bar.advance(1);
     }
     Ok(failed)
 }

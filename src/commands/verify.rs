@@ -1,16 +1,14 @@
 //! `k6sync verify`: compares the record with logs and with its own hashes.
 
-use std::io::IsTerminal;
-
 use anyhow::bail;
-use indicatif::{ProgressBar, ProgressDrawTarget};
 
+use super::progress::Bar;
 use crate::cli::{OutputFormat, Verify};
 use crate::cluster::{Cluster, Namespaces};
 use crate::config::Config;
 use crate::cycle::{RunError, identity};
 use crate::store::Store;
-use crate::verify::{self, Live, Progress, Scope, Verdict, Verification, VerifyError};
+use crate::verify::{self, Live, Scope, Verdict, Verification, VerifyError};
 
 pub(super) async fn run(args: &Verify) -> anyhow::Result<()> {
     let config = super::load(&args.common)?;
@@ -77,11 +75,9 @@ async fn verify(
         }
         None => None,
     };
-    let bar = Bar::new();
+    let bar = Bar::new("verifying", "container logs");
     let run = args.run.as_deref();
-    let verified = verify::run(store, live, run, config.capture_concurrency, &bar).await;
-    bar.0.finish_and_clear();
-    verified
+    verify::run(store, live, run, config.capture_concurrency, &bar).await
 }
 
 fn scope(config: &Config, cluster: &Cluster) -> Scope {
@@ -93,28 +89,5 @@ fn scope(config: &Config, cluster: &Cluster) -> Scope {
         },
         namespaces,
         discovery: config.discovery,
-    }
-}
-
-/// On a terminal only.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new() -> Self {
-        let target = match std::io::stderr().is_terminal() {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
-        };
-        Self(ProgressBar::with_draw_target(None, target))
-    }
-}
-
-impl Progress for Bar {
-    fn begin(&self, logs: u64) {
-        self.0.set_length(logs);
-    }
-
-    fn step(&self) {
-        self.0.inc(1);
     }
 }

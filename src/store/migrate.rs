@@ -6,6 +6,7 @@ use sqlx::{Connection, Executor, Row, SqlSafeStr};
 use super::connect::Db;
 use super::transaction::Leased;
 use super::{Store, StoreError, on};
+use crate::progress::{Progress, Unwatched};
 
 /// (version, name, SQLite, PostgreSQL); a migration never changes once it was released.
 const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
@@ -56,21 +57,34 @@ impl Store {
     /// # Errors
     /// [`StoreError::SchemaNewer`] if a newer k6sync has been here, [`StoreError::Migrate`] otherwise.
     pub async fn migrate(&self) -> Result<i64, StoreError> {
+        self.migrate_watched(&Unwatched).await
+    }
+
+    /// The same, watched: `progress` counts migrations.
+    ///
+    /// # Errors
+    /// As [`Store::migrate`].
+    pub async fn migrate_watched(&self, progress: &impl Progress) -> Result<i64, StoreError> {
         // One query tells that there is nothing to do, which is so in every cycle but the first.
-        match self.check_schema().await {
-            Err(StoreError::SchemaOlder { .. }) => {}
+        let found = match self.check_schema().await {
+            Err(StoreError::SchemaOlder { found, .. }) => found,
             current_or_wrong => return current_or_wrong.map(|()| newest()),
-        }
+        };
         self.still_there()?;
         // All of them or none. sqlx's own lock is of the session, which a pooler does not keep; SQLite's is the transaction.
         let mut migrator = self.migrator();
         migrator.set_locking(false);
+        let missing = MIGRATIONS.iter().filter(|(version, ..)| *version > found);
+        progress.begin(u64::try_from(missing.clone().count()).unwrap_or(0));
         let migrated: Result<(), MigrateError> = on!(self, pool => {
             async {
                 let mut leased = Leased::new(pool.acquire().await?);
                 let mut tx = leased.begin_with(self.sql.begin).await?;
                 tx.execute(self.sql.lock_migrations).await?;
-                migrator.run_direct(None, &mut *tx, false).await?;
+                for &(version, ..) in missing {
+                    migrator.run_direct(Some(version), &mut *tx, false).await?;
+                    progress.advance(1);
+                }
                 tx.commit().await?;
                 leased.has_ended();
                 Ok(())

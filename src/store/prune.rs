@@ -110,11 +110,15 @@ impl Store {
         Ok(sums.into_iter().next().unwrap_or_default())
     }
 
-    /// Deletes some chunks of old logs; whether there may be more.
+    /// Deletes some chunks of old logs. `Some`: there may be more; so many logs are done with.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn prune_logs(&self, before: Timestamp, keep_last: i64) -> Result<bool, StoreError> {
+    pub async fn prune_logs(
+        &self,
+        before: Timestamp,
+        keep_last: i64,
+    ) -> Result<Option<u64>, StoreError> {
         let now = Timestamp::now();
         let before = time::to_sql(before);
         transaction!(self, "delete old logs", tx => {
@@ -133,6 +137,7 @@ impl Store {
                 .await?;
             let fronts: Vec<Front> = rows_of(fronts)?;
             let (mut pruned, mut marks) = (Vec::new(), Vec::new());
+            let mut done = 0;
             for front in &fronts {
                 let Some(old) = old.iter().find(|old| old.id == front.stream_id) else {
                     continue;
@@ -171,6 +176,7 @@ impl Store {
                         }
                     }
                 }
+                done += u64::from(front.next.is_none());
                 pruned.push(Pruned::of(old, front, base, gap));
                 marks.extend(gap);
             }
@@ -180,15 +186,16 @@ impl Store {
                 sqlx::query(self.sql.insert_gaps).bind(json(&marks)).execute(&mut *tx).await?;
                 sqlx::query(self.sql.delete_front).bind(&pruned).execute(&mut *tx).await?;
             }
-            is_some
+            is_some.then_some(done)
         })
     }
 
-    /// Deletes some old cycles with their errors, but for the newest that was completed; whether there may be more.
+    /// Deletes some old cycles with their errors, but for the newest that was completed. `Some`: there may be more; so many
+    /// are gone.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn prune_cycles(&self, before: Timestamp) -> Result<bool, StoreError> {
+    pub async fn prune_cycles(&self, before: Timestamp) -> Result<Option<u64>, StoreError> {
         let before = time::to_sql(before);
         transaction!(self, "delete old cycles", tx => {
             let deleted = sqlx::query(self.sql.delete_cycles)
@@ -197,7 +204,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?
                 .rows_affected();
-            deleted > 0
+            (deleted > 0).then_some(deleted)
         })
     }
 }

@@ -17,6 +17,7 @@ use crate::cluster::{Cluster, ClusterError, LogOptions, Pod, Reach};
 use crate::cycle::audit::{Audited, audit};
 use crate::cycle::compare::Counts;
 use crate::discreet;
+use crate::progress::Progress;
 use crate::store::model::{Recorded, StreamFacts, StreamState};
 use crate::store::{Overview, Read, StepRow, Store, StoreError, Unreadable};
 
@@ -55,16 +56,9 @@ pub struct Live<'a> {
     pub id: Option<String>,
 }
 
-/// Told how many container logs there are, and of each that was checked.
-pub trait Progress {
-    /// So many in all.
-    fn begin(&self, logs: u64);
-    /// One more is done.
-    fn step(&self);
-}
-
 /// Compares the record with itself, and with the cluster if it is given: all of it, or one run (an id, external_id or
-/// name). Without a cluster each log is read whole; with it those of pods that are there, or of the run.
+/// name). Without a cluster each log is read whole; with it those of pods that are there, or of the run. `progress` counts
+/// container logs.
 ///
 /// # Errors
 /// [`VerifyError`]; what is wrong with one container is told with it.
@@ -309,7 +303,7 @@ impl<P: Progress> Verifier<'_, P> {
             Err(error) if self.store.check_schema().await.is_ok() => {
                 verified.verdict = Verdict::Error;
                 verified.error = Some(error.to_string());
-                self.progress.step();
+                self.progress.advance(1);
                 return Ok(Some(verified));
             }
             Err(error) => return Err(error.into()),
@@ -337,7 +331,7 @@ impl<P: Progress> Verifier<'_, P> {
         if !verified.problems.is_empty() && verified.verdict != Verdict::Differs {
             verified.verdict = Verdict::Altered;
         }
-        self.progress.step();
+        self.progress.advance(1);
         Ok(Some(verified))
     }
 

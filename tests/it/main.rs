@@ -35,6 +35,7 @@ mod lease;
 mod logs;
 mod manifests;
 mod manipulation;
+mod progress;
 mod prune;
 mod quiet;
 mod rbac;

@@ -48,11 +48,15 @@ impl Database {
 
     /// An empty database on the PostgreSQL server.
     pub async fn postgres() -> Self {
+        Self::make_postgres("").await
+    }
+
+    async fn make_postgres(template: &str) -> Self {
         let server = server();
         let name = unique("k6sync-test").replace('-', "_");
         let mut connection = PgConnection::connect(&server).await.unwrap();
         connection
-            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}{template}")))
             .await
             .unwrap();
         let mut url = url::Url::parse(&server).unwrap();
@@ -63,29 +67,19 @@ impl Database {
         }
     }
 
-    /// A copy of it, as it is restored from a backup. Nobody else may be connected.
+    /// Another database with all that is in this one, as it is restored from a backup. Nobody else may be connected.
     pub async fn copy(&self) -> Self {
-        let copy = match &self.kind {
-            Kind::Sqlite { .. } => Self::sqlite(),
-            _ => Self::postgres().await,
-        };
-        match (&self.kind, &copy.kind) {
-            (Kind::Postgres { name }, Kind::Postgres { name: copy }) => {
-                let mut connection = PgConnection::connect(&server()).await.unwrap();
-                for statement in [
-                    format!("DROP DATABASE {copy}"),
-                    format!("CREATE DATABASE {copy} TEMPLATE {name}"),
-                ] {
-                    connection.execute(AssertSqlSafe(statement)).await.unwrap();
-                }
-            }
-            _ => {
+        match &self.kind {
+            Kind::Sqlite { .. } => {
+                let copy = Self::sqlite();
                 let file = copy.sqlite_file().unwrap();
                 self.execute(&format!("VACUUM INTO '{}'", file.display()))
                     .await;
+                copy
             }
+            Kind::Postgres { name } => Self::make_postgres(&format!(" TEMPLATE {name}")).await,
+            Kind::Foreign => panic!("it is of another server"),
         }
-        copy
     }
 
     /// The database at this URL of a PostgreSQL that goes away with it.

@@ -1,5 +1,6 @@
 //! The real binary.
 
+use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -126,24 +127,41 @@ impl Program {
         self.limit(&format!("--nofile={files}:{files}"))
     }
 
-    fn limit(mut self, limit: &str) -> Self {
+    fn limit(self, limit: &str) -> Self {
+        self.within("prlimit", |command| [vec![limit.into()], command].concat())
+    }
+
+    /// It runs on a terminal of its own, and what is shown there is its standard output. (`script` is of util-linux.)
+    pub fn on_terminal(self) -> Self {
+        self.env("TERM", "xterm").within("script", |command| {
+            let quoted = command.iter().map(|word| {
+                let word = word.to_str().unwrap().replace('\'', r"'\''");
+                format!("'{word}'")
+            });
+            let line = quoted.collect::<Vec<_>>().join(" ");
+            let options = ["--quiet", "--return", "--command", &line, "/dev/null"];
+            options.map(OsString::from).to_vec()
+        })
+    }
+
+    /// Another program of the system runs it; `args` makes that one's arguments of its words.
+    fn within(mut self, program: &str, args: impl FnOnce(Vec<OsString>) -> Vec<OsString>) -> Self {
         let command = self.command.as_std();
-        let mut limited = Command::new("prlimit");
-        limited
-            .arg(limit)
-            .arg(command.get_program())
-            .args(command.get_args())
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let mut outer = Command::new(program);
+        outer
+            .args(args(words.map(OsString::from).collect()))
             .env_clear()
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         for (name, value) in command.get_envs() {
             if let Some(value) = value {
-                limited.env(name, value);
+                outer.env(name, value);
             }
         }
-        limited.env("PATH", "/usr/bin:/bin");
-        self.command = limited;
+        outer.env("PATH", "/usr/bin:/bin");
+        self.command = outer;
         self
     }
 

@@ -1,0 +1,19 @@
+//! How far long work is: told by the room that does it, and shown, or not, by whoever asked for it.
+
+/// Told how much there is to do, and of each part that is done.
+pub trait Progress {
+    /// So much in all, of which nothing is done yet.
+    fn begin(&self, total: u64);
+    /// So much more is done.
+    fn advance(&self, by: u64);
+}
+
+/// Nobody watches.
+#[derive(Clone, Copy, Debug)]
+pub struct Unwatched;
+
+impl Progress for Unwatched {
+    fn begin(&self, _: u64) {}
+
+    fn advance(&self, _: u64) {}
+}
