@@ -11,8 +11,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::control::{Action, Control};
 use crate::harmless;
-use crate::store::StoreError;
-use crate::store::model::CycleRecord;
+use crate::store::{CycleRecord, StoreError};
 
 /// Whoever sits at a terminal does not wait longer for the API server.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,8 +5,7 @@
 use super::compare::{Comparison, Counts};
 use super::cursor::{Lines, Splitter};
 use crate::cluster::{Cluster, ClusterError, LogOptions, LogStream};
-use crate::store::model::Gap;
-use crate::store::{Store, StoreError, sql_text};
+use crate::store::{Gap, Store, StoreError, sql_text};
 
 /// Chunks of a record read at a time.
 const CHUNKS: i64 = 8;

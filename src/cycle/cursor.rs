@@ -5,7 +5,7 @@
 //! order written, and a hole between the cursor and the answer is reported, never passed over.
 
 use super::timestamp::{TimestampParser, is_cut_time};
-use crate::store::model::{Gap, GapCause};
+use crate::store::{Gap, GapCause};
 
 /// Lines are collected until a chunk has this many bytes; it is then cut at that line's end.
 pub const CHUNK_BYTES: usize = 256 * 1024;

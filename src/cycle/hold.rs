@@ -18,8 +18,7 @@ use super::plan::StepPlan;
 use super::report::Failure;
 use super::{Begun, RunError, Settings, failure};
 use crate::cluster::{Cluster, ClusterError, Finalizer, Hold, Namespaces, Release, TestRun};
-use crate::store::model::{HeldStep, Step};
-use crate::store::{Store, StoreError};
+use crate::store::{HeldStep, Step, Store, StoreError};
 
 /// Finalizers put on or taken off at a time.
 const CONCURRENCY: usize = 8;

@@ -43,8 +43,9 @@ use crate::cluster::{
 };
 use crate::harmless;
 use crate::isolate::isolated;
-use crate::store::model::{BadStep, CycleError, CycleRecord, Step, StepUpdate, Stream};
-use crate::store::{StepScope, Store, StoreError};
+use crate::store::{
+    BadStep, CycleError, CycleRecord, Step, StepScope, StepUpdate, Store, StoreError, Stream,
+};
 
 /// The end of a log that is searched for the last error, in chunks.
 const TAIL_CHUNKS: i64 = 4;

@@ -4,8 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::model::{Append, Appended, StreamAppend, StreamPosition};
-use crate::store::{Store, StoreError};
+use crate::store::{Append, Appended, Store, StoreError, StreamAppend, StreamPosition};
 
 /// Appends in one transaction: others wait for it, and with a great many it takes no less time for each.
 const MOST_APPENDS: usize = 256;

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::store::model::{GapCause, Status};
+use crate::store::{GapCause, Status};
 
 /// A cycle's report. As JSON it is the contract of `sync-once -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

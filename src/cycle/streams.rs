@@ -1,6 +1,6 @@
 //! The log streams of a cycle's steps, found by their keys. A cycle may have ten thousand: they are held once, side by side.
 
-use crate::store::model::{Stream, StreamFacts, StreamKey, StreamPosition};
+use crate::store::{Stream, StreamFacts, StreamKey, StreamPosition};
 
 /// In the order of their keys.
 #[derive(Debug)]

@@ -3,13 +3,36 @@
 use sqlx::sqlite::SqlitePool;
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 
-use super::connect::Db;
+use super::connect::{self, Db};
 use super::file::{Fate, OpenFile};
-use super::{DatabaseUrl, Store, StoreError, on, sqlite};
+use super::query::{on, rows};
+use super::statement::Statement;
+use super::{DatabaseUrl, Store, StoreError};
 
-const ID: &str = "SELECT id FROM database_identity";
+const DATABASE_ID: &str = "SELECT id FROM database_identity";
 
 impl Store {
+    /// Which database this is: the same for whoever uses it, and no other's.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn database_id(&self) -> Result<&str, StoreError> {
+        if self.id.get().is_none() {
+            let rows = rows!(
+                self,
+                "read which database this is",
+                Statement::both(DATABASE_ID)
+            )?;
+            if let Some(id) = rows.into_iter().next() {
+                let _ = self.id.set(id);
+            }
+        }
+        self.id
+            .get()
+            .map(String::as_str)
+            .ok_or_else(|| self.failed("read which database this is", &sqlx::Error::RowNotFound))
+    }
+
     /// Whether what was opened is still there and of our schema. A SQLite file that was put back, or replaced by a copy of
     /// the same database, is opened again.
     ///
@@ -44,16 +67,6 @@ impl Store {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failed("reach", &error)),
         }
-    }
-
-    /// Lets go of the database, so that a SQLite file is left without its `-wal` and `-shm` beside it.
-    pub async fn close(&self) {
-        if let Db::Sqlite(pool) = &self.db
-            && self.still_there().is_err()
-        {
-            abandon(pool).await;
-        }
-        on!(self, pool => pool.close().await);
     }
 
     /// Before each transaction: a file that nobody will read, or another than the one that was opened, takes nothing.
@@ -125,8 +138,8 @@ impl Store {
         let DatabaseUrl::Sqlite(text) = &self.url else {
             return Err(sqlx::Error::RowNotFound);
         };
-        let mut connection = sqlite::options_to_read(text)?.connect().await?;
-        let id = connection.fetch_one(ID).await?.try_get(0);
+        let mut connection = connect::sqlite_options_to_read(text)?.connect().await?;
+        let id = connection.fetch_one(DATABASE_ID).await?.try_get(0);
         connection.close().await?;
         id
     }
@@ -141,7 +154,7 @@ impl Store {
 
 /// Leaves the connection to a file that is no longer at its path open until the process ends: by closing it SQLite would
 /// delete the `-wal` that is at the path now, which is another's.
-async fn abandon(pool: &SqlitePool) {
+pub(super) async fn abandon(pool: &SqlitePool) {
     if let Some(connection) = pool.try_acquire() {
         std::mem::forget(connection.detach());
     }

@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Db, Store, StoreError, json, rows_of, time};
+use super::adopt::LOCK_ADOPTION;
+use super::query::{rows, transaction};
+use super::rows::{json, rows_of};
+use super::statement::Statement;
+use super::{Store, StoreError, time};
 
 /// A row of `cluster_uids`: a namespace by which a cluster is known.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -36,13 +40,59 @@ pub enum Registration<'a> {
     Same(&'a str),
 }
 
+/// → [`KnownNamespace`]
+const KNOWN_NAMESPACES: Statement = Statement {
+    sqlite: "
+        SELECT json_object('uid', uid, 'cluster', cluster, 'namespace', namespace) FROM cluster_uids
+        ORDER BY noticed_at, uid",
+    postgres: "
+        SELECT json_build_object('uid', uid, 'cluster', cluster, 'namespace', namespace)::text FROM cluster_uids
+        ORDER BY noticed_at, uid",
+};
+
+/// (id, created_at), unless it is there
+const INSERT_CLUSTER: Statement = Statement {
+    sqlite: "INSERT INTO clusters (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+    postgres: "
+        INSERT INTO clusters (id, created_at) VALUES ($1, $2::timestamptz) ON CONFLICT (id) DO NOTHING",
+};
+
+/// (cluster id, namespaces with uids as JSON, noticed_at): those whose uids are not known yet
+const INSERT_NAMESPACES: Statement = Statement {
+    sqlite: "
+        INSERT INTO cluster_uids (uid, cluster, namespace, noticed_at)
+        SELECT value ->> 'uid', $1, value ->> 'namespace', $3 FROM json_each($2) WHERE true
+        ON CONFLICT (uid) DO NOTHING",
+    postgres: "
+        INSERT INTO cluster_uids (uid, cluster, namespace, noticed_at)
+        SELECT uid, $1, namespace, $3::timestamptz FROM json_to_recordset($2::json) AS new(uid text, namespace text)
+        ON CONFLICT (uid) DO NOTHING",
+};
+
+/// (namespaces as JSON) → a row if there is a step with a TestRun and without a cluster
+const UNOWNED_STEPS: Statement = Statement {
+    sqlite: "
+        SELECT CAST(id AS TEXT) FROM test_run_steps
+        WHERE cluster IS NULL AND k6_uid IS NOT NULL AND namespace IN (SELECT value FROM json_each($1)) LIMIT 1",
+    postgres: "
+        SELECT id::text FROM test_run_steps
+        WHERE cluster IS NULL AND k6_uid IS NOT NULL
+          AND namespace = ANY (ARRAY(SELECT json_array_elements_text($1::json))) LIMIT 1",
+};
+
+/// → `{"migrated_at"}`
+const MIGRATED_AT: Statement = Statement {
+    sqlite: "SELECT json_object('migrated_at', migrated_at) FROM database_identity",
+    postgres: "SELECT json_build_object('migrated_at', migrated_at)::text FROM database_identity",
+};
+
 impl Store {
     /// All namespaces by which clusters are known.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
     pub async fn known_namespaces(&self) -> Result<Vec<KnownNamespace>, StoreError> {
-        let rows = rows!(self, "read the known clusters", known_namespaces)?;
+        let rows = rows!(self, "read the known clusters", KNOWN_NAMESPACES)?;
         rows_of(rows).map_err(|error| self.failed("read the known clusters", &error))
     }
 
@@ -61,9 +111,9 @@ impl Store {
         };
         let now = time::to_sql(Timestamp::now());
         transaction!(self, "note which cluster this is", tx => {
-            sqlx::query(self.sql.lock_adoption).execute(&mut *tx).await?;
+            sqlx::query(self.sql(LOCK_ADOPTION)).execute(&mut *tx).await?;
             let known: Vec<KnownNamespace> = rows_of(
-                sqlx::query_scalar(self.sql.known_namespaces).fetch_all(&mut *tx).await?,
+                sqlx::query_scalar(self.sql(KNOWN_NAMESPACES)).fetch_all(&mut *tx).await?,
             )?;
             let found = seen
                 .iter()
@@ -75,8 +125,8 @@ impl Store {
                 (None, Registration::Same(id)) => Some(id.to_owned()),
             };
             if let Some(id) = &id {
-                sqlx::query(self.sql.insert_cluster).bind(id).bind(&now).execute(&mut *tx).await?;
-                sqlx::query(self.sql.insert_namespaces)
+                sqlx::query(self.sql(INSERT_CLUSTER)).bind(id).bind(&now).execute(&mut *tx).await?;
+                sqlx::query(self.sql(INSERT_NAMESPACES))
                     .bind(id)
                     .bind(json(&seen))
                     .bind(&now)
@@ -97,7 +147,7 @@ impl Store {
         let rows = rows!(
             self,
             "look for steps without a cluster",
-            unowned_steps,
+            UNOWNED_STEPS,
             &namespaces
         )?;
         Ok(!rows.is_empty())
@@ -113,7 +163,7 @@ impl Store {
             #[serde(with = "time")]
             migrated_at: Timestamp,
         }
-        let rows = rows!(self, "read the database's identity", migrated_at)?;
+        let rows = rows!(self, "read the database's identity", MIGRATED_AT)?;
         let rows: Vec<Row> =
             rows_of(rows).map_err(|error| self.failed("read the database's identity", &error))?;
         Ok(rows

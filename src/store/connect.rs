@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-use super::sql::Sql;
+use super::transaction::Begin;
 use super::url::DatabaseUrl;
-use super::{postgres, sqlite};
 
+/// Other processes may be writing; each write is short.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const PAGE_BYTES: u32 = 16 * 1024;
 /// A server that does not answer is given up on after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// And asked for its reasons after this.
@@ -24,10 +29,34 @@ const POSTGRES_CONNECTIONS: u32 = 8;
 const DIRECT: (&str, &str) = ("k6sync.direct", "on");
 const IS_DIRECT: &str = "SELECT current_setting('k6sync.direct', true)";
 
+/// A pool of connections. Both drivers take the same calls, but share no type: see `on!`.
 #[derive(Debug)]
 pub(super) enum Db {
     Sqlite(SqlitePool),
     Postgres(PgPool),
+}
+
+/// How a k6sync database is opened.
+fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    Ok(url
+        .parse::<SqliteConnectOptions>()?
+        .create_if_missing(true)
+        // Of a new file. Lines of log are large: with SQLite's own 4 KiB most of them would need an overflow page.
+        .page_size(PAGE_BYTES)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // In WAL mode a power cut may undo the last commits but never splits one; the next sync reads those lines again.
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_TIMEOUT))
+}
+
+/// How one is opened that is only to be read: whatever would change the file is left out.
+pub(super) fn sqlite_options_to_read(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    Ok(url
+        .parse::<SqliteConnectOptions>()?
+        .create_if_missing(false)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT))
 }
 
 /// The SQLite database at this URL.
@@ -35,11 +64,11 @@ pub(super) async fn open_sqlite(
     url: &DatabaseUrl,
     text: &str,
     read_only: bool,
-) -> Result<(Db, &'static Sql), sqlx::Error> {
+) -> Result<(Db, Begin), sqlx::Error> {
     let must_exist = url.has_mode("rw");
     let options = match read_only {
-        true => sqlite::options_to_read(text)?,
-        false => sqlite::options(text)?.create_if_missing(!must_exist),
+        true => sqlite_options_to_read(text)?,
+        false => sqlite_options(text)?.create_if_missing(!must_exist),
     };
     // Writing beyond a limit on file sizes is to be an error that SQLite tells, and not the end of the process.
     drop(signal(SignalKind::from_raw(SIGXFSZ))?);
@@ -53,11 +82,11 @@ pub(super) async fn open_sqlite(
         .await?;
     // Connections to come belong to the file that is there now: a new, empty one would be a silent loss.
     pool.set_connect_options(options.create_if_missing(false));
-    Ok((Db::Sqlite(pool), &sqlite::SQL))
+    Ok((Db::Sqlite(pool), Begin::SQLITE))
 }
 
 /// The PostgreSQL database at this URL, directly or behind a pooler.
-pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, &'static Sql), sqlx::Error> {
+pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, Begin), sqlx::Error> {
     for parameter in url.foreign_parameters() {
         tracing::warn!("the database URL's parameter {parameter} is passed over");
     }
@@ -77,7 +106,7 @@ pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, &'static Sql
     match connect(direct).await {
         Ok(pool) => {
             if is_direct(&pool).await? {
-                return Ok((Db::Postgres(pool), &postgres::SQL));
+                return Ok((Db::Postgres(pool), Begin::POSTGRES));
             }
             pool.close().await;
         }
@@ -90,7 +119,7 @@ pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, &'static Sql
     // What is prepared is on one of the server's connections, and the next transaction may be on another.
     let pooled = options.statement_cache_capacity(0);
     let pool = connect(pooled).await?;
-    Ok((Db::Postgres(pool), &postgres::POOLED))
+    Ok((Db::Postgres(pool), Begin::POOLED))
 }
 
 async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {

@@ -4,8 +4,10 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{Connection, Executor, Row, SqlSafeStr};
 
 use super::connect::Db;
+use super::query::on;
+use super::statement::Statement;
 use super::transaction::Leased;
-use super::{Store, StoreError, on};
+use super::{Store, StoreError};
 
 /// (version, name, SQLite, PostgreSQL); a migration never changes once it was released.
 const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
@@ -41,6 +43,13 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     ),
 ];
 
+/// Keeps others from migrating until the transaction ends.
+const LOCK_MIGRATIONS: Statement = Statement {
+    sqlite: "SELECT 1",
+    // Any number will do, as long as it is always the same.
+    postgres: "SELECT pg_advisory_xact_lock(7304871659124)",
+};
+
 const STATE: &str = "
     SELECT (SELECT CAST(max(version) AS TEXT) FROM _sqlx_migrations WHERE success), (SELECT id FROM database_identity)";
 const VERSION: &str =
@@ -68,8 +77,8 @@ impl Store {
         let migrated: Result<(), MigrateError> = on!(self, pool => {
             async {
                 let mut leased = Leased::new(pool.acquire().await?);
-                let mut tx = leased.begin_with(self.sql.begin).await?;
-                tx.execute(self.sql.lock_migrations).await?;
+                let mut tx = leased.begin_with(self.begin.to_write).await?;
+                tx.execute(self.sql(LOCK_MIGRATIONS)).await?;
                 migrator.run_direct(None, &mut *tx, false).await?;
                 tx.commit().await?;
                 leased.has_ended();

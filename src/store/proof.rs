@@ -7,8 +7,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::json;
-use super::model::{Chunk, GapRow, StepRecord, StreamFacts, StreamPosition};
+use super::rows::json;
+use super::{Chunk, GapRow, StepRecord, StreamFacts, StreamPosition};
 
 /// A hash as a column holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

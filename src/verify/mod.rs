@@ -16,8 +16,9 @@ use self::sight::Sight;
 use crate::cluster::{Cluster, ClusterError, LogOptions, Pod};
 use crate::cycle::audit::{Audited, audit};
 use crate::cycle::compare::Counts;
-use crate::store::model::{Recorded, StreamFacts, StreamState};
-use crate::store::{Overview, Read, StepRow, Store, StoreError, Unreadable};
+use crate::store::{
+    Overview, Read, Recorded, StepRow, Store, StoreError, StreamFacts, StreamState, Unreadable,
+};
 
 /// Logs checked at a time; two windows of lines are held for each.
 const MOST_AT_A_TIME: usize = 8;

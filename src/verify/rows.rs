@@ -1,7 +1,7 @@
 //! A record against itself: rows against their seals, chunks against counters and running hash. Needs no cluster.
 
-use crate::store::model::{GapCause, GapRow, Recorded};
 use crate::store::proof::{Digest, facts_seal, stream_seal};
+use crate::store::{GapCause, GapRow, Recorded};
 use crate::store::{Overview, Store, StoreError};
 
 /// Chunks read at a time; of at most 256 KiB each, but for longer lines.
