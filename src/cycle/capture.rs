@@ -588,6 +588,7 @@ fn to_append(lines: Option<Lines>, mut gaps: Vec<Gap>, complete: bool) -> Append
             last_ts: lines.last_ts,
             lines: lines.count,
             body,
+            line_times: Some(lines.times),
         }),
         replaced,
         cursor: Some((ts, seen, stepped)),

@@ -8,6 +8,7 @@ use sqlx::{PgConnection, QueryBuilder, SqliteConnection};
 
 use super::chunks::Chunk;
 use super::gaps::{Gap, GapRow, INSERT_GAPS};
+use super::line_times::LineTimes;
 use super::proof::{self, Digest};
 use super::query::transaction;
 use super::rows::json;
@@ -273,7 +274,7 @@ impl InsertChunks for SqliteConnection {
             return Ok(());
         }
         QueryBuilder::new(
-            "INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body) ",
+            "INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body, line_times) ",
         )
         .push_values(chunks, |mut row, numbered| {
             let NumberedChunk {
@@ -286,7 +287,8 @@ impl InsertChunks for SqliteConnection {
                 .push_bind(chunk.first_ts)
                 .push_bind(chunk.last_ts)
                 .push_bind(chunk.lines)
-                .push_bind(&chunk.body);
+                .push_bind(&chunk.body)
+                .push_bind(chunk.line_times.as_ref().map(LineTimes::as_bytes));
         })
         .build()
         // Its text depends on how many chunks there are: it would only crowd out others.
@@ -301,8 +303,9 @@ impl InsertChunks for SqliteConnection {
 impl InsertChunks for PgConnection {
     async fn insert_chunks(&mut self, chunks: &[NumberedChunk<'_>]) -> Result<(), sqlx::Error> {
         const INSERT: &str = "
-            INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body)
-            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])";
+            INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body, line_times)
+            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
+                                 $7::bytea[])";
         if chunks.is_empty() {
             return Ok(());
         }
@@ -313,6 +316,10 @@ impl InsertChunks for PgConnection {
             .iter()
             .map(|numbered| numbered.chunk.body.as_str())
             .collect();
+        let line_times: Vec<Option<&[u8]>> = chunks
+            .iter()
+            .map(|numbered| numbered.chunk.line_times.as_ref().map(LineTimes::as_bytes))
+            .collect();
         sqlx::query(INSERT)
             .bind(column(|numbered| numbered.stream_id))
             .bind(column(|numbered| numbered.seq))
@@ -320,6 +327,7 @@ impl InsertChunks for PgConnection {
             .bind(column(|numbered| numbered.chunk.last_ts))
             .bind(column(|numbered| numbered.chunk.lines))
             .bind(bodies)
+            .bind(line_times)
             .execute(self)
             .await?;
         Ok(())

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::line_times::{LineTimes, LineTimesError};
 use super::query::{fetch_all, rows};
 use super::rows::rows_of;
 use super::statement::Statement;
@@ -18,6 +19,25 @@ pub struct Chunk {
     pub lines: i64,
     /// The lines.
     pub body: String,
+    /// When each of them was written; `None` in chunks from before that was kept.
+    pub line_times: Option<LineTimes>,
+}
+
+impl Chunk {
+    /// The bytes that it takes, but for a few numbers.
+    pub fn size(&self) -> usize {
+        let times = self.line_times.as_ref();
+        self.body.len() + times.map_or(0, |times| times.as_bytes().len())
+    }
+
+    /// When each line was written, nanoseconds since 1970; `None` in chunks from before that was kept.
+    ///
+    /// # Errors
+    /// [`LineTimesError`]: the column is not what was stored.
+    pub fn times(&self) -> Result<Option<Vec<i64>>, LineTimesError> {
+        let decode = |times: &LineTimes| times.decode(self.first_ts, self.last_ts, self.lines);
+        self.line_times.as_ref().map(decode).transpose()
+    }
 }
 
 /// A row of `log_chunks`.
@@ -27,6 +47,24 @@ pub struct ChunkRow {
     pub seq: i64,
     /// The rest.
     pub chunk: Chunk,
+}
+
+/// The columns that [`CHUNK_ROWS`] yields.
+pub(super) type ChunkColumns = (i64, i64, i64, i64, String, Option<Vec<u8>>);
+
+impl From<ChunkColumns> for ChunkRow {
+    fn from((seq, first_ts, last_ts, lines, body, line_times): ChunkColumns) -> Self {
+        Self {
+            seq,
+            chunk: Chunk {
+                first_ts,
+                last_ts,
+                lines,
+                body,
+                line_times: line_times.map(LineTimes::from),
+            },
+        }
+    }
 }
 
 /// Chunks at the beginning of a stream.
@@ -45,7 +83,8 @@ pub struct ChunksBefore {
 /// (stream id, seq, how many) → [`ChunkRow`]s from there on
 pub(super) const CHUNK_ROWS: Statement = Statement::both(
     "
-    SELECT seq, first_ts, last_ts, lines, body FROM log_chunks WHERE stream_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
+    SELECT seq, first_ts, last_ts, lines, body, line_times FROM log_chunks
+    WHERE stream_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
 );
 
 /// (stream id, time): the chunks up to the last that ends before that time →
@@ -85,7 +124,7 @@ impl Store {
         seq: i64,
         count: i64,
     ) -> Result<Vec<ChunkRow>, StoreError> {
-        let rows: Vec<(i64, i64, i64, i64, String)> = fetch_all!(
+        let rows: Vec<ChunkColumns> = fetch_all!(
             self,
             "read a log",
             sqlx::query_as(self.sql(CHUNK_ROWS))
@@ -93,16 +132,7 @@ impl Store {
                 .bind(seq)
                 .bind(count)
         )?;
-        let chunk = |(seq, first_ts, last_ts, lines, body)| ChunkRow {
-            seq,
-            chunk: Chunk {
-                first_ts,
-                last_ts,
-                lines,
-                body,
-            },
-        };
-        Ok(rows.into_iter().map(chunk).collect())
+        Ok(rows.into_iter().map(ChunkRow::from).collect())
     }
 
     /// The chunks at a stream's beginning that end before this time.

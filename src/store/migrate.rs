@@ -41,6 +41,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0005_looked.sql"),
         include_str!("migrations/postgres/0005_looked.sql"),
     ),
+    (
+        6,
+        "line_times",
+        include_str!("migrations/sqlite/0006_line_times.sql"),
+        include_str!("migrations/postgres/0006_line_times.sql"),
+    ),
 ];
 
 /// Keeps others from migrating until the transaction ends.
@@ -229,7 +235,12 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(logs, "==> runner shop-1/k6 <==\nfirst\nsecond\n");
-        let twice = "INSERT INTO log_chunks VALUES (1, 1, 5, 6, 1, 'again')";
-        assert!(pool.execute(twice).await.is_err());
+        let timed = "SELECT count(*) FROM log_chunks WHERE line_times IS NOT NULL";
+        let timed: i64 = sqlx::query_scalar(timed).fetch_one(pool).await.unwrap();
+        assert_eq!(timed, 0);
+        const TWICE: &str = "
+            INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body) VALUES (1, 1, 5, 6, 1, 'again')";
+        let error = pool.execute(TWICE).await.unwrap_err();
+        assert!(error.to_string().contains("UNIQUE"), "{error}");
     }
 }

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::chunks::{CHUNK_ROWS, Chunk};
+use super::chunks::{CHUNK_ROWS, ChunkColumns, ChunkRow};
 use super::gaps::{Gap, GapRow, INSERT_GAPS};
 use super::proof::{self, Digest};
 use super::query::{rows, transaction};
@@ -275,22 +275,21 @@ impl Store {
                         let mut seq = from;
                         while seq <= front.last {
                             // One at a time: they may be large.
-                            let row: Option<(i64, i64, i64, i64, String)> =
+                            let row: Option<ChunkColumns> =
                                 sqlx::query_as(self.sql(CHUNK_ROWS))
                                     .bind(old.id)
                                     .bind(seq)
                                     .bind(1_i64)
                                     .fetch_optional(&mut *tx)
                                     .await?;
-                            let Some((found, first_ts, last_ts, lines, body)) = row else {
+                            let Some(row) = row.map(ChunkRow::from) else {
                                 break;
                             };
-                            if found > front.last {
+                            if row.seq > front.last {
                                 break;
                             }
-                            let chunk = Chunk { first_ts, last_ts, lines, body };
-                            base = base.then(old.id, found, &chunk);
-                            seq = found.saturating_add(1);
+                            base = base.then(old.id, row.seq, &row.chunk);
+                            seq = row.seq.saturating_add(1);
                         }
                     }
                 }

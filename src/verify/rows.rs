@@ -104,6 +104,12 @@ async fn check_once(
                     row.seq, row.chunk.lines
                 ));
             }
+            if let Err(problem) = row.chunk.times() {
+                sums.problems.push(format!(
+                    "the times of the lines of chunk {} were changed: {problem}",
+                    row.seq
+                ));
+            }
             if chunks.first.is_none() {
                 chunks.first = Some(row.seq);
             } else if chunks.next != row.seq {
