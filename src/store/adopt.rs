@@ -11,7 +11,7 @@ use super::rows::{json, rows_of};
 use super::statement::Statement;
 use super::steps::{Step, StepRecord};
 use super::words::Status;
-use super::{Store, StoreError, time};
+use super::{Reader, Store, StoreError, time};
 
 /// A TestRun that no step claims, to become a step of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -99,7 +99,7 @@ const SEAL_STEPS: Statement = Statement {
         FROM json_to_recordset($1::json) AS new(id bigint, seal text) WHERE test_run_steps.id = new.id",
 };
 
-impl Store {
+impl Reader {
     /// Which steps the TestRuns with these uids belong to.
     ///
     /// # Errors
@@ -112,7 +112,9 @@ impl Store {
         let rows = rows!(self, "find the steps of TestRuns", CLAIMED, &uids)?;
         claims(rows).map_err(|error| self.failed("find the steps of TestRuns", &error))
     }
+}
 
+impl Store {
     /// Makes a step, and where needed a run, of each TestRun; those that have become another step's meanwhile are left
     /// out. In a dry run the steps are made up, with negative ids.
     ///

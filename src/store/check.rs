@@ -7,11 +7,11 @@ use super::connect::{self, Db};
 use super::file::{Fate, OpenFile};
 use super::query::{on, rows};
 use super::statement::Statement;
-use super::{DatabaseUrl, Store, StoreError};
+use super::{DatabaseUrl, Reader, Store, StoreError};
 
 const DATABASE_ID: &str = "SELECT id FROM database_identity";
 
-impl Store {
+impl Reader {
     /// Which database this is: the same for whoever uses it, and no other's.
     ///
     /// # Errors
@@ -33,6 +33,42 @@ impl Store {
             .ok_or_else(|| self.failed("read which database this is", &sqlx::Error::RowNotFound))
     }
 
+    /// Before each transaction: a file that nobody will read, or another than the one that was opened, takes nothing.
+    pub(super) fn still_there(&self) -> Result<(), StoreError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        match file.fate() {
+            Fate::Same | Fate::LogDeleted => Ok(()),
+            Fate::Deleted => Err(self.gone("its file was deleted or moved away".to_owned())),
+            Fate::Replaced => Err(self.gone("another file is in its place".to_owned())),
+        }
+    }
+
+    /// The database's own id, which it keeps wherever it is moved or copied, is to be what it was at first.
+    pub(super) fn check_id(&self, found: Option<String>) -> Result<(), StoreError> {
+        match (self.id.get(), found) {
+            (Some(known), Some(found)) if *known != found => Err(self.gone(format!(
+                "another k6sync database is in its place ({found} instead of {known})"
+            ))),
+            (None, Some(found)) => {
+                // Another task may have been faster, with the same.
+                let _ = self.id.set(found);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn gone(&self, problem: String) -> StoreError {
+        StoreError::Gone {
+            url: self.url.clone(),
+            problem,
+        }
+    }
+}
+
+impl Store {
     /// Whether what was opened is still there and of our schema. A SQLite file that was put back, or replaced by a copy of
     /// the same database, is opened again.
     ///
@@ -69,38 +105,12 @@ impl Store {
         }
     }
 
-    /// Before each transaction: a file that nobody will read, or another than the one that was opened, takes nothing.
-    pub(super) fn still_there(&self) -> Result<(), StoreError> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        match file.fate() {
-            Fate::Same | Fate::LogDeleted => Ok(()),
-            Fate::Deleted => Err(self.gone("its file was deleted or moved away".to_owned())),
-            Fate::Replaced => Err(self.gone("another file is in its place".to_owned())),
-        }
-    }
-
-    /// The database's own id, which it keeps wherever it is moved or copied, is to be what it was at first.
-    pub(super) fn check_id(&self, found: Option<String>) -> Result<(), StoreError> {
-        match (self.id.get(), found) {
-            (Some(known), Some(found)) if *known != found => Err(self.gone(format!(
-                "another k6sync database is in its place ({found} instead of {known})"
-            ))),
-            (None, Some(found)) => {
-                // Another task may have been faster, with the same.
-                let _ = self.id.set(found);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
     async fn check_file(&self, file: &OpenFile, pool: &SqlitePool) -> Result<(), StoreError> {
         match file.fate_with_log() {
             Fate::Same => Ok(()),
             Fate::Deleted => self.still_there(),
             Fate::LogDeleted => {
+                self.close_reader().await;
                 // The open connection still has what was in it; closing puts that into the file.
                 let closed = async { pool.acquire().await?.close().await };
                 closed
@@ -116,6 +126,7 @@ impl Store {
                 let found = self.id_at_path().await;
                 match (found, self.id.get()) {
                     (Ok(found), Some(known)) if found == *known => {
+                        self.close_reader().await;
                         abandon(pool).await;
                         file.opened_again();
                         tracing::warn!(
@@ -142,13 +153,6 @@ impl Store {
         let id = connection.fetch_one(DATABASE_ID).await?.try_get(0);
         connection.close().await?;
         id
-    }
-
-    fn gone(&self, problem: String) -> StoreError {
-        StoreError::Gone {
-            url: self.url.clone(),
-            problem,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::line_times::{LineTimes, LineTimesError};
 use super::query::{fetch_all, rows};
 use super::rows::rows_of;
 use super::statement::Statement;
-use super::{Store, StoreError};
+use super::{Reader, StoreError};
 
 /// A row of `log_chunks`, but for its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ const CHUNKS_BEFORE: Statement = Statement {
 const LAST_CHUNKS: Statement =
     Statement::both("SELECT body FROM log_chunks WHERE stream_id = $1 ORDER BY seq DESC LIMIT $2");
 
-impl Store {
+impl Reader {
     /// Up to `count` chunks of a stream from number `seq` on, in their order.
     ///
     /// # Errors

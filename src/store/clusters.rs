@@ -7,7 +7,7 @@ use super::adopt::LOCK_ADOPTION;
 use super::query::{rows, transaction};
 use super::rows::{json, rows_of};
 use super::statement::Statement;
-use super::{Store, StoreError, time};
+use super::{Reader, Store, StoreError, time};
 
 /// A row of `cluster_uids`: a namespace by which a cluster is known.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -86,7 +86,7 @@ const MIGRATED_AT: Statement = Statement {
     postgres: "SELECT json_build_object('migrated_at', migrated_at)::text FROM database_identity",
 };
 
-impl Store {
+impl Reader {
     /// All namespaces by which clusters are known.
     ///
     /// # Errors
@@ -96,6 +96,42 @@ impl Store {
         rows_of(rows).map_err(|error| self.failed("read the known clusters", &error))
     }
 
+    /// Whether there are steps in these namespaces with a TestRun of which nobody knows in what cluster it was: those of a
+    /// k6sync from before clusters were told apart.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn has_unowned_steps(&self, namespaces: &[String]) -> Result<bool, StoreError> {
+        let namespaces = json(&namespaces);
+        let rows = rows!(
+            self,
+            "look for steps without a cluster",
+            UNOWNED_STEPS,
+            &namespaces
+        )?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Since when steps have clusters.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn migrated_at(&self) -> Result<Timestamp, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            #[serde(with = "time")]
+            migrated_at: Timestamp,
+        }
+        let rows = rows!(self, "read the database's identity", MIGRATED_AT)?;
+        let rows: Vec<Row> =
+            rows_of(rows).map_err(|error| self.failed("read the database's identity", &error))?;
+        Ok(rows
+            .first()
+            .map_or_else(Timestamp::now, |row| row.migrated_at))
+    }
+}
+
+impl Store {
     /// Notes that these namespaces, at least one, are all of one cluster; returns its id. If one of them is known, that is
     /// its cluster; else `registration` says what to do. `None`: others are known, and this was to be the first.
     ///
@@ -135,39 +171,5 @@ impl Store {
             }
             id
         })
-    }
-
-    /// Whether there are steps in these namespaces with a TestRun of which nobody knows in what cluster it was: those of a
-    /// k6sync from before clusters were told apart.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn has_unowned_steps(&self, namespaces: &[String]) -> Result<bool, StoreError> {
-        let namespaces = json(&namespaces);
-        let rows = rows!(
-            self,
-            "look for steps without a cluster",
-            UNOWNED_STEPS,
-            &namespaces
-        )?;
-        Ok(!rows.is_empty())
-    }
-
-    /// Since when steps have clusters.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn migrated_at(&self) -> Result<Timestamp, StoreError> {
-        #[derive(Deserialize)]
-        struct Row {
-            #[serde(with = "time")]
-            migrated_at: Timestamp,
-        }
-        let rows = rows!(self, "read the database's identity", MIGRATED_AT)?;
-        let rows: Vec<Row> =
-            rows_of(rows).map_err(|error| self.failed("read the database's identity", &error))?;
-        Ok(rows
-            .first()
-            .map_or_else(Timestamp::now, |row| row.migrated_at))
     }
 }

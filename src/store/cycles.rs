@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::query::{rows, transaction};
 use super::rows::{json, rows_of};
 use super::statement::Statement;
-use super::{Store, StoreError, time};
+use super::{Reader, Store, StoreError, time};
 
 /// A row of `sync_cycles`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,31 +119,7 @@ const LAST_CYCLES: Statement = Statement {
         ) cycle",
 };
 
-impl Store {
-    /// Stores the row of a cycle and those of its errors, unless it is there.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn record_cycle(&self, cycle: &CycleRecord) -> Result<(), StoreError> {
-        if self.dry_run {
-            return Ok(());
-        }
-        let (row, errors) = (json(cycle), json(&cycle.errors));
-        transaction!(self, "record the cycle", tx => {
-            let id: Option<i64> = sqlx::query_scalar(self.sql(INSERT_CYCLE))
-                .bind(&row)
-                .fetch_optional(&mut *tx)
-                .await?;
-            if let Some(id) = id && !cycle.errors.is_empty() {
-                sqlx::query(self.sql(INSERT_ERRORS))
-                    .bind(id)
-                    .bind(&errors)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-        })
-    }
-
+impl Reader {
     /// How many errors on record of a step, in cycles before this one, begin with `text`.
     ///
     /// # Errors
@@ -169,5 +145,31 @@ impl Store {
     pub async fn last_cycles(&self, count: i64) -> Result<Vec<CycleRecord>, StoreError> {
         let rows = rows!(self, "read the last cycles", LAST_CYCLES, count)?;
         rows_of(rows).map_err(|error| self.failed("read the last cycles", &error))
+    }
+}
+
+impl Store {
+    /// Stores the row of a cycle and those of its errors, unless it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn record_cycle(&self, cycle: &CycleRecord) -> Result<(), StoreError> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let (row, errors) = (json(cycle), json(&cycle.errors));
+        transaction!(self, "record the cycle", tx => {
+            let id: Option<i64> = sqlx::query_scalar(self.sql(INSERT_CYCLE))
+                .bind(&row)
+                .fetch_optional(&mut *tx)
+                .await?;
+            if let Some(id) = id && !cycle.errors.is_empty() {
+                sqlx::query(self.sql(INSERT_ERRORS))
+                    .bind(id)
+                    .bind(&errors)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        })
     }
 }

@@ -7,7 +7,7 @@ use super::query::rows;
 use super::rows::{Read, read, rows_of};
 use super::statement::Statement;
 use super::words::GapCause;
-use super::{Store, StoreError, time};
+use super::{Reader, StoreError, time};
 
 /// A row of `log_gaps`, but for its time of notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ const GAP_ROWS: Statement = Statement {
         FROM (SELECT stream_id, after_ts, before_ts, cause, noticed_at FROM log_gaps WHERE stream_id = $1) gap",
 };
 
-impl Store {
+impl Reader {
     /// The gaps of a stream.
     ///
     /// # Errors

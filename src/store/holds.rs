@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::query::{rows, transaction};
 use super::rows::{json, rows_of};
 use super::statement::Statement;
-use super::{StepScope, Store, StoreError};
+use super::{Reader, StepScope, Store, StoreError};
 
 /// A step whose TestRun bears our finalizer, or may.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -53,7 +53,7 @@ const SET_HELD: Statement = Statement {
         WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
 };
 
-impl Store {
+impl Reader {
     /// The steps of `scope` whose TestRuns bear our finalizer, or may; of a known cluster its own
     /// and those that no cluster owns.
     ///
@@ -71,7 +71,9 @@ impl Store {
         )?;
         rows_of(rows).map_err(|error| self.failed("read the held steps", &error))
     }
+}
 
+impl Store {
     /// Notes that the TestRuns of these steps bear our finalizer, or are free of it.
     ///
     /// # Errors

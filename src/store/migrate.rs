@@ -7,7 +7,7 @@ use super::connect::Db;
 use super::query::on;
 use super::statement::Statement;
 use super::transaction::Leased;
-use super::{Store, StoreError};
+use super::{Reader, Store, StoreError};
 
 /// (version, name, SQLite, PostgreSQL); a migration never changes once it was released.
 const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
@@ -65,47 +65,7 @@ const fn newest() -> i64 {
     MIGRATIONS[MIGRATIONS.len() - 1].0
 }
 
-impl Store {
-    /// Applies the migrations that are missing; returns the schema version, which is then this k6sync's.
-    ///
-    /// # Errors
-    /// [`StoreError::SchemaNewer`] if a newer k6sync has been here, [`StoreError::Migrate`] otherwise.
-    pub async fn migrate(&self) -> Result<i64, StoreError> {
-        // One query tells that there is nothing to do, which is so in every cycle but the first.
-        match self.check_schema().await {
-            Err(StoreError::SchemaOlder { .. }) => {}
-            current_or_wrong => return current_or_wrong.map(|()| newest()),
-        }
-        self.still_there()?;
-        // All of them or none. sqlx's own lock is of the session, which a pooler does not keep; SQLite's is the transaction.
-        let mut migrator = self.migrator();
-        migrator.set_locking(false);
-        let migrated: Result<(), MigrateError> = on!(self, pool => {
-            async {
-                let mut leased = Leased::new(pool.acquire().await?);
-                let mut tx = leased.begin_with(self.begin.to_write).await?;
-                tx.execute(self.sql(LOCK_MIGRATIONS)).await?;
-                migrator.run_direct(None, &mut *tx, false).await?;
-                tx.commit().await?;
-                leased.has_ended();
-                Ok(())
-            }
-            .await
-        });
-        match migrated {
-            // And which database it is.
-            Ok(()) => self.check_schema().await.map(|()| newest()),
-            Err(MigrateError::VersionMissing(found)) => Err(self.newer(found)),
-            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
-                Err(self.failed("apply the migrations", &error))
-            }
-            Err(error) => Err(StoreError::Migrate {
-                url: self.url.clone(),
-                problem: error.to_string(),
-            }),
-        }
-    }
-
+impl Reader {
     /// Checks that the schema is this k6sync's, and that the database is the one that it was, and changes nothing.
     ///
     /// # Errors
@@ -154,6 +114,56 @@ impl Store {
         .await
     }
 
+    fn newer(&self, found: i64) -> StoreError {
+        StoreError::SchemaNewer {
+            url: self.url.clone(),
+            found,
+            known: newest(),
+        }
+    }
+}
+
+impl Store {
+    /// Applies the migrations that are missing; returns the schema version, which is then this k6sync's.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaNewer`] if a newer k6sync has been here, [`StoreError::Migrate`] otherwise.
+    pub async fn migrate(&self) -> Result<i64, StoreError> {
+        // One query tells that there is nothing to do, which is so in every cycle but the first.
+        match self.check_schema().await {
+            Err(StoreError::SchemaOlder { .. }) => {}
+            current_or_wrong => return current_or_wrong.map(|()| newest()),
+        }
+        self.still_there()?;
+        // All of them or none. sqlx's own lock is of the session, which a pooler does not keep; SQLite's is the transaction.
+        let mut migrator = self.migrator();
+        migrator.set_locking(false);
+        let migrated: Result<(), MigrateError> = on!(self, pool => {
+            async {
+                let mut leased = Leased::new(pool.acquire().await?);
+                let mut tx = leased.begin_with(self.begin.to_write).await?;
+                tx.execute(self.sql(LOCK_MIGRATIONS)).await?;
+                migrator.run_direct(None, &mut *tx, false).await?;
+                tx.commit().await?;
+                leased.has_ended();
+                Ok(())
+            }
+            .await
+        });
+        match migrated {
+            // And which database it is.
+            Ok(()) => self.check_schema().await.map(|()| newest()),
+            Err(MigrateError::VersionMissing(found)) => Err(self.newer(found)),
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                Err(self.failed("apply the migrations", &error))
+            }
+            Err(error) => Err(StoreError::Migrate {
+                url: self.url.clone(),
+                problem: error.to_string(),
+            }),
+        }
+    }
+
     /// Readies the schema for a dry run: an empty database that exists only in memory gets its tables, a real one is
     /// only checked.
     ///
@@ -184,14 +194,6 @@ impl Store {
             })
             .collect();
         Migrator::with_migrations(migrations)
-    }
-
-    fn newer(&self, found: i64) -> StoreError {
-        StoreError::SchemaNewer {
-            url: self.url.clone(),
-            found,
-            known: newest(),
-        }
     }
 }
 

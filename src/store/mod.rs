@@ -1,7 +1,7 @@
 //! Everything that talks to SQL. The cycle calls it; it knows nothing of Kubernetes and decides nothing.
 //!
-//! A file is a subject: the types of its rows, its statements for both databases, and the methods of [`Store`] that send
-//! them. Each public method that writes is one step of the cycle and one transaction. Any number of k6syncs may use one
+//! A file is a subject: the types of its rows, its statements for both databases, and the methods that send them: of
+//! [`Reader`], which only read, and of [`Store`], which write. Each public method that writes is one step of the cycle and one transaction. Any number of k6syncs may use one
 //! database at once: what must not happen twice is guarded here, by a unique key, a version, or the position that an
 //! append expects.
 
@@ -23,6 +23,7 @@ mod overview;
 pub mod proof;
 mod prune;
 mod query;
+mod reader;
 mod rows;
 mod runs;
 mod statement;
@@ -36,14 +37,15 @@ mod transaction;
 mod url;
 mod words;
 
-use std::sync::OnceLock;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 
 pub use self::adopt::NewStep;
 pub use self::append::{Append, Appended, StreamAppend};
 pub use self::chunks::{Chunk, ChunkRow, ChunksBefore};
 pub use self::clusters::{KnownNamespace, Registration, SeenNamespace};
 pub use self::commit::{RunRecord, StepSummary, StepUpdate};
-use self::connect::Db;
+use self::connect::{Access, Db};
 pub use self::cycles::{CycleError, CycleRecord};
 pub use self::error::StoreError;
 use self::file::OpenFile;
@@ -52,31 +54,36 @@ pub use self::holds::HeldStep;
 pub use self::line_times::{LineTimes, LineTimesError};
 pub use self::overview::Overview;
 pub use self::prune::Prunable;
-use self::query::on;
+pub use self::reader::Reader;
 pub use self::rows::{Read, Unreadable};
 pub use self::step_rows::StepRow;
 pub use self::steps::{BadStep, Step, StepRecord, StepScope};
 pub use self::stream_facts::{StreamFacts, StreamKey};
 pub use self::streams::{Proof, Recorded, Stream, StreamPosition};
 pub use self::text::{sql_text, with_runs_joined};
-use self::transaction::Begin;
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
 pub use self::words::{GapCause, Role, Status, StreamState};
 
-/// An open database of the current schema.
+/// An open database that may be written.
 #[derive(Debug)]
 pub struct Store {
-    db: Db,
-    begin: Begin,
-    url: DatabaseUrl,
-    /// The file, of SQLite.
-    file: Option<OpenFile>,
-    /// Which database it is, once that is known.
-    id: OnceLock<String>,
+    /// Writes, and reads for a cycle.
+    connection: Reader,
+    /// Reads for others, once somebody has asked for it.
+    reader: Mutex<Option<Arc<Reader>>>,
     /// Reads everything and writes nothing.
     dry_run: bool,
     /// Exists in memory only, for a dry run without a database.
     imaginary: bool,
+}
+
+/// Whoever may write may read.
+impl Deref for Store {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.connection
+    }
 }
 
 impl Store {
@@ -94,38 +101,35 @@ impl Store {
                 problem: "its URL says mode=ro; leave that out",
             });
         }
+        let access = match dry_run {
+            true => Access::Read,
+            false => Access::Write,
+        };
         let opened = match url {
             DatabaseUrl::Sqlite(_) if imaginary => {
-                connect::open_sqlite(url, "sqlite::memory:", false).await
+                connect::open_sqlite(url, "sqlite::memory:", Access::Write).await
             }
-            DatabaseUrl::Sqlite(text) => connect::open_sqlite(url, text, dry_run).await,
-            DatabaseUrl::Postgres(_) => connect::open_postgres(url).await,
+            DatabaseUrl::Sqlite(text) => connect::open_sqlite(url, text, access).await,
+            DatabaseUrl::Postgres(_) => connect::open_postgres(url, access).await,
         };
         let (db, begin) = opened.map_err(|error| StoreError::open(url, &error))?;
         let file = url.sqlite_file().filter(|_| !imaginary);
         Ok(Self {
-            db,
-            begin,
-            url: url.clone(),
-            file: file.map(OpenFile::new),
-            id: OnceLock::new(),
+            connection: Reader::new(db, begin, url, file.map(OpenFile::new)),
+            reader: Mutex::default(),
             dry_run,
             imaginary,
         })
     }
 
-    /// Which database it is; without its password.
-    pub fn url(&self) -> &DatabaseUrl {
-        &self.url
-    }
-
     /// Lets go of the database, so that a SQLite file is left without its `-wal` and `-shm` beside it.
     pub async fn close(&self) {
+        self.close_reader().await;
         if let Db::Sqlite(pool) = &self.db
             && self.still_there().is_err()
         {
             check::abandon(pool).await;
         }
-        on!(self, pool => pool.close().await);
+        self.connection.close().await;
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::query::rows;
 use super::rows::rows_of;
 use super::statement::Statement;
-use super::{Store, StoreError, time};
+use super::{Reader, StoreError, time};
 
 /// What there is in a database.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -74,7 +74,7 @@ const ORPHANS: Statement = Statement::both(
         FROM log_gaps WHERE NOT EXISTS (SELECT 1 FROM log_streams WHERE id = stream_id) GROUP BY stream_id",
 );
 
-impl Store {
+impl Reader {
     /// What there is. `cluster`: whose cycles count, a `clusters.id`; of all, if it is not known.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::rows::{json, rows_of};
 use super::statement::Statement;
 use super::streams::{StreamPosition, position_columns};
 use super::words::GapCause;
-use super::{Store, StoreError, time};
+use super::{Reader, Store, StoreError, time};
 
 /// Chunks a batch; of at most 256 KiB each, but for longer lines.
 const CHUNKS: i64 = 100;
@@ -215,7 +215,7 @@ const DELETE_CYCLES: Statement = Statement {
         WHERE id IN (SELECT id FROM sync_cycles WHERE started_at < $1::timestamptz LIMIT $2)",
 };
 
-impl Store {
+impl Reader {
     /// What there is to prune: logs of runs that finished before this time, have no active step and are not among the
     /// newest `keep_last`, and cycles that began before it.
     ///
@@ -232,7 +232,9 @@ impl Store {
             rows_of(rows).map_err(|error| self.failed("find old logs", &error))?;
         Ok(sums.into_iter().next().unwrap_or_default())
     }
+}
 
+impl Store {
     /// Deletes some chunks of old logs; whether there may be more.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::connect::{self, Db};
 use super::statement::Statement;
-use super::{Store, StoreError, error};
+use super::{Reader, StoreError, error};
 use crate::retry::{Policy, Retry, retry};
 
 /// Transactions undone by others, or by a connection that broke, are tried again like this.
@@ -93,7 +93,7 @@ macro_rules! rows {
 }
 pub(super) use {fetch_all, in_transaction, on, rows, transaction};
 
-impl Store {
+impl Reader {
     pub(super) const fn sql(&self, statement: Statement) -> &'static str {
         statement.on(&self.db)
     }

@@ -2,7 +2,7 @@
 
 use super::query::rows;
 use super::statement::Statement;
-use super::{Store, StoreError};
+use super::{Reader, StoreError};
 
 /// (id, external_id or name) → ids of runs as text
 const FIND_RUNS: Statement = Statement::both(
@@ -10,7 +10,7 @@ const FIND_RUNS: Statement = Statement::both(
     SELECT CAST(id AS TEXT) FROM test_runs WHERE CAST(id AS TEXT) = $1 OR external_id = $1 OR name = $1 ORDER BY id",
 );
 
-impl Store {
+impl Reader {
     /// The runs with this id, external_id or name.
     ///
     /// # Errors

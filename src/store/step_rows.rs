@@ -7,7 +7,7 @@ use super::proof::{self, Digest, SealedStep};
 use super::query::rows;
 use super::rows::{Read, json, read};
 use super::statement::Statement;
-use super::{Status, StepRecord, StepUpdate, Store, StoreError, time};
+use super::{Reader, Status, StepRecord, StepUpdate, StoreError, time};
 
 /// A row of `test_run_steps`, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -127,7 +127,7 @@ pub(super) const STEPS_BEFORE: Statement = Statement {
     ),
 };
 
-impl Store {
+impl Reader {
     /// The first `count` steps with ids greater than `id`, of all runs or of these.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::query::rows;
 use super::rows::json;
 use super::statement::Statement;
 use super::words::Status;
-use super::{Store, StoreError, time};
+use super::{Reader, StoreError, time};
 
 /// What to look at: namespaces, and which one a step without a namespace means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ const OPEN_LOGS: Statement = Statement {
         WHERE NOT complete AND step_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
 };
 
-impl Store {
+impl Reader {
     /// The steps of `scope` that are not at their end: those without a verdict, and those whose logs are not complete. Those
     /// that name a cluster that the database does not know are among them.
     /// Rows that can't be understood come apart, each with what is wrong with it.

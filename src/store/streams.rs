@@ -8,7 +8,7 @@ use super::query::{rows, transaction};
 use super::rows::{Read, json, read, rows_of};
 use super::statement::Statement;
 use super::stream_facts::StreamFacts;
-use super::{Store, StoreError, time};
+use super::{Reader, Store, StoreError, time};
 
 /// A row of `log_streams`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,7 +184,7 @@ const NOTE_QUIET: Statement = Statement {
         WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))",
 };
 
-impl Store {
+impl Reader {
     /// The log streams of these steps, in the order of their ids.
     ///
     /// # Errors
@@ -217,7 +217,9 @@ impl Store {
         let rows = rows!(self, "read a log stream", RECORDED, &step_ids, stream)?;
         Ok(rows.first().and_then(|row| read(row).ok()))
     }
+}
 
+impl Store {
     /// Notes that these streams, which had long been quiet, had nothing new when they were read at `now`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use sqlx::Database;
 use sqlx::pool::PoolConnection;
 
 /// The statements that begin a transaction.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Begin {
     /// One that may write.
     pub(super) to_write: &'static str,
@@ -42,6 +42,11 @@ impl Begin {
         to_append: "BEGIN; DEALLOCATE ALL; SET LOCAL synchronous_commit TO off",
         to_read: Some("BEGIN READ ONLY; DEALLOCATE ALL"),
     };
+
+    /// Whether a connection keeps what it was told, since no pooler is between it and the server.
+    pub(super) const fn is_direct(self) -> bool {
+        self.to_read.is_none()
+    }
 }
 
 /// Goes back to the pool only if its transaction has ended as it should; dropped before that, as a cycle that is cut off

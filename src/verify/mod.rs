@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, ClusterError, LogOptions, Pod};
 use crate::cycle::audit::{Audited, audit};
 use crate::cycle::compare::Counts;
 use crate::store::{
-    Overview, Read, Recorded, StepRow, Store, StoreError, StreamFacts, StreamState, Unreadable,
+    Overview, Read, Reader, Recorded, StepRow, StoreError, StreamFacts, StreamState, Unreadable,
 };
 
 /// Logs checked at a time; two windows of lines are held for each.
@@ -69,7 +69,7 @@ pub trait Progress {
 /// # Errors
 /// [`VerifyError`]; what is wrong with one container is told with it.
 pub async fn run(
-    store: &Store,
+    store: &Reader,
     live: Option<Live<'_>>,
     run: Option<&str>,
     concurrency: usize,
@@ -145,7 +145,7 @@ fn id_of(step: &Read<StepRow>) -> Option<i64> {
 }
 
 struct Verifier<'a, P> {
-    store: &'a Store,
+    store: &'a Reader,
     cluster: Option<&'a Cluster>,
     concurrency: usize,
     /// Logs whose pods are not there are read too.
@@ -402,7 +402,7 @@ fn unreadable(item: &Item, bad: &Unreadable) -> Verified {
 /// Compares a record with its log.
 async fn compare(
     cluster: &Cluster,
-    store: &Store,
+    store: &Reader,
     recorded: &Recorded,
     pod: &Pod,
     previous: bool,

@@ -38,6 +38,7 @@ mod manipulation;
 mod prune;
 mod quiet;
 mod rbac;
+mod readers;
 mod record;
 mod recording;
 mod short_tests;
