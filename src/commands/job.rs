@@ -10,8 +10,7 @@ use crate::cli::{Job, JobAction, OutputFormat};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::harmless;
-use crate::store::StoreError;
-use crate::store::model::CycleRecord;
+use crate::store::{CycleRecord, StoreError};
 use crate::sync_loop::control::{Action, Control};
 
 /// Whoever sits at a terminal does not wait longer for the API server.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 
 use crate::cluster::TestRun;
-use crate::store::model::{NewStep, Step};
+use crate::store::{NewStep, Step};
 
 /// Names the run that a TestRun is a step of.
 pub const RUN_LABEL: &str = "k6sync.dev/run";
@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::Stage;
-    use crate::store::model::StepRecord;
+    use crate::store::StepRecord;
 
     fn test_run(name: &str, labels: &[(&str, &str)]) -> TestRun {
         TestRun {

@@ -5,8 +5,7 @@
 use super::compare::{Comparison, Counts};
 use super::cursor::{Lines, Splitter};
 use crate::cluster::{Cluster, ClusterError, LogOptions, LogStream};
-use crate::store::model::Gap;
-use crate::store::{Store, StoreError, sql_text};
+use crate::store::{Gap, Reader, StoreError, sql_text};
 
 /// Chunks of a record read at a time.
 const CHUNKS: i64 = 8;
@@ -33,7 +32,7 @@ pub struct Audited {
 /// Those of reading the log or the record.
 pub async fn audit<E>(
     cluster: &Cluster,
-    store: &Store,
+    store: &Reader,
     log: &LogOptions<'_>,
     audited: Audited,
 ) -> Result<(Counts, Vec<Gap>), E>
@@ -80,7 +79,7 @@ where
 
 /// A record, chunk by chunk.
 struct Record<'a> {
-    store: &'a Store,
+    store: &'a Reader,
     stream_id: i64,
     lines_left: u64,
     next_seq: i64,

@@ -17,8 +17,10 @@ use super::recorder::Recorder;
 use crate::cluster::{Cluster, ClusterError, LogOptions, Room};
 use crate::harmless;
 use crate::isolate::{Bug, isolated_future};
-use crate::store::model::{Append, Appended, Chunk, Gap, GapCause, Step, Stream, StreamPosition};
-use crate::store::{Store, StoreError, sql_text};
+use crate::store::{
+    Append, Appended, Chunk, Gap, GapCause, Step, Store, StoreError, Stream, StreamPosition,
+    sql_text,
+};
 
 /// Just after a rotation an ended container's log can look empty (docs/facts.md,
 /// "Only the current log file is served"): an empty log is believed only when its container has been over for so long.
@@ -586,6 +588,7 @@ fn to_append(lines: Option<Lines>, mut gaps: Vec<Gap>, complete: bool) -> Append
             last_ts: lines.last_ts,
             lines: lines.count,
             body,
+            line_times: Some(lines.times),
         }),
         replaced,
         cursor: Some((ts, seen, stepped)),

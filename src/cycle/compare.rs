@@ -10,8 +10,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::Serialize;
 
-use crate::store::model::{Gap, GapCause};
-use crate::store::with_runs_joined;
+use crate::store::{Gap, GapCause, with_runs_joined};
 
 /// Lines of each side that are looked at to find where they agree again.
 pub const WINDOW: usize = 20_000;

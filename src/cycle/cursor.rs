@@ -5,9 +5,10 @@
 //! order written, and a hole between the cursor and the answer is reported, never passed over.
 
 use super::timestamp::{TimestampParser, is_cut_time};
-use crate::store::model::{Gap, GapCause};
+use crate::store::{Gap, GapCause, LineTimes};
 
-/// Lines are collected until a chunk has this many bytes; it is then cut at that line's end.
+/// Lines are collected until a chunk has this many bytes, those of the lines' times included; it is then cut at that line's
+/// end.
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Of a longer line only the beginning is kept, and a gap says so: a line is held in memory whole.
@@ -128,6 +129,8 @@ pub struct Lines {
     pub first_ts: i64,
     /// Time of the last line; not necessarily the latest.
     pub last_ts: i64,
+    /// The times of all lines. One that came without has the time of the line before.
+    pub times: LineTimes,
     /// Where the log is left off once these lines are stored.
     pub cursor: Cursor,
     /// Holes before and among these lines.
@@ -203,7 +206,15 @@ struct NewLines {
     count: i64,
     first_ts: i64,
     last_ts: i64,
+    times: LineTimes,
     gaps: Vec<Gap>,
+}
+
+impl NewLines {
+    /// What they take in memory, and in a row.
+    fn bytes(&self) -> usize {
+        self.body.len() + self.times.as_bytes().len()
+    }
 }
 
 impl Splitter {
@@ -269,7 +280,7 @@ impl Splitter {
                     self.unfinished = whole;
                 }
             }
-            if self.new.body.len() >= self.chunk_bytes {
+            if self.new.bytes() >= self.chunk_bytes {
                 return self.take();
             }
         }
@@ -414,8 +425,9 @@ impl Splitter {
     }
 
     fn append(&mut self, ts: i64, text: &[u8], terminated: bool) {
-        if self.new.count == 0 {
-            self.new.first_ts = ts;
+        match self.new.count {
+            0 => self.new.first_ts = ts,
+            _ => self.new.times.push(self.new.last_ts, ts),
         }
         self.new.last_ts = ts;
         self.new.count += 1;
@@ -459,6 +471,7 @@ impl Splitter {
             count: new.count,
             first_ts: new.first_ts,
             last_ts: new.last_ts,
+            times: new.times,
             cursor: trail.cursor(),
             gaps: new.gaps,
         })

@@ -46,8 +46,7 @@ pub use self::settings::{Effect, Settings};
 use self::settings::{TIME_TO_RECORD, TIME_TO_RELEASE, TIME_TO_STORE};
 use self::streams::Streams;
 use crate::cluster::{Cluster, Listed, Namespaces, Reach, TestRun};
-use crate::store::Store;
-use crate::store::model::StepUpdate;
+use crate::store::{StepUpdate, Store};
 
 /// Steps of a k6sync from before clusters were told apart wait this long for the cluster that has their TestRun.
 const UNCLAIMED_FOR: SignedDuration = SignedDuration::from_hours(24);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::identity::Identity;
 use super::report::Failure;
 use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Reach, TestRun};
-use crate::store::model::{BadStep, Step};
+use crate::store::{BadStep, Step};
 use crate::store::{Store, StoreError};
 
 /// Takes out the steps that are not this cluster's to judge. Of an unknown cluster only what can be seen is judged, since

@@ -11,7 +11,7 @@ use crate::cluster::{
 };
 use crate::harmless;
 use crate::isolate::isolated;
-use crate::store::model::{
+use crate::store::{
     GapCause, Role, Status, Step, StepRecord, StepUpdate, Stream, StreamFacts, StreamKey,
     StreamState,
 };

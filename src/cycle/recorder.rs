@@ -4,8 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::model::{Append, Appended, StreamAppend, StreamPosition};
-use crate::store::{Store, StoreError};
+use crate::store::{Append, Appended, Chunk, Store, StoreError, StreamAppend, StreamPosition};
 
 /// Appends in one transaction: others wait for it, and with a great many it takes no less time for each.
 const MOST_APPENDS: usize = 256;
@@ -107,5 +106,5 @@ async fn store_one(store: &Store, append: &StreamAppend) -> Result<Appended, Sto
 
 fn size(request: &Request) -> usize {
     let chunk = request.append.new.chunk.as_ref();
-    chunk.map_or(0, |chunk| chunk.body.len())
+    chunk.map_or(0, Chunk::size)
 }

@@ -13,7 +13,7 @@ use super::plan::StepPlan;
 use super::settings::Settings;
 use crate::cluster::Reach;
 use crate::harmless;
-use crate::store::model::{BadStep, CycleError, CycleRecord, GapCause, Status, Step};
+use crate::store::{BadStep, CycleError, CycleRecord, GapCause, Status, Step};
 
 /// When a cycle began, on both clocks.
 #[derive(Clone, Copy, Debug)]

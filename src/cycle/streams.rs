@@ -1,8 +1,7 @@
 //! The log streams of a cycle's steps, found by their keys. A cycle may have ten thousand: they are held once, side by side.
 
 use super::plan::StepPlan;
-use crate::store::model::{Stream, StreamFacts, StreamKey, StreamPosition};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Stream, StreamFacts, StreamKey, StreamPosition};
 
 /// In the order of their keys.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cluster::Stage;
 use crate::k6;
-use crate::store::model::{Role, RunRecord, Status, StepSummary, StreamKey};
+use crate::store::{Role, RunRecord, Status, StepSummary, StreamKey};
 
 /// A container that is being created for longer than this has a reason that only the pod's events tell.
 const CREATING_TOO_LONG: SignedDuration = SignedDuration::from_mins(2);

@@ -3,11 +3,70 @@
 use sqlx::sqlite::SqlitePool;
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 
-use super::connect::Db;
+use super::connect::{self, Db};
 use super::file::{Fate, OpenFile};
-use super::{DatabaseUrl, Store, StoreError, on, sqlite};
+use super::query::{on, rows};
+use super::statement::Statement;
+use super::{DatabaseUrl, Reader, Store, StoreError};
 
-const ID: &str = "SELECT id FROM database_identity";
+const DATABASE_ID: &str = "SELECT id FROM database_identity";
+
+impl Reader {
+    /// Which database this is: the same for whoever uses it, and no other's.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn database_id(&self) -> Result<&str, StoreError> {
+        if self.id.get().is_none() {
+            let rows = rows!(
+                self,
+                "read which database this is",
+                Statement::both(DATABASE_ID)
+            )?;
+            if let Some(id) = rows.into_iter().next() {
+                let _ = self.id.set(id);
+            }
+        }
+        self.id
+            .get()
+            .map(String::as_str)
+            .ok_or_else(|| self.failed("read which database this is", &sqlx::Error::RowNotFound))
+    }
+
+    /// Before each transaction: a file that nobody will read, or another than the one that was opened, takes nothing.
+    pub(super) fn still_there(&self) -> Result<(), StoreError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        match file.fate() {
+            Fate::Same | Fate::LogDeleted => Ok(()),
+            Fate::Deleted => Err(self.gone("its file was deleted or moved away".to_owned())),
+            Fate::Replaced => Err(self.gone("another file is in its place".to_owned())),
+        }
+    }
+
+    /// The database's own id, which it keeps wherever it is moved or copied, is to be what it was at first.
+    pub(super) fn check_id(&self, found: Option<String>) -> Result<(), StoreError> {
+        match (self.id.get(), found) {
+            (Some(known), Some(found)) if *known != found => Err(self.gone(format!(
+                "another k6sync database is in its place ({found} instead of {known})"
+            ))),
+            (None, Some(found)) => {
+                // Another task may have been faster, with the same.
+                let _ = self.id.set(found);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn gone(&self, problem: String) -> StoreError {
+        StoreError::Gone {
+            url: self.url.clone(),
+            problem,
+        }
+    }
+}
 
 impl Store {
     /// Whether what was opened is still there and of our schema. A SQLite file that was put back, or replaced by a copy of
@@ -46,48 +105,12 @@ impl Store {
         }
     }
 
-    /// Lets go of the database, so that a SQLite file is left without its `-wal` and `-shm` beside it.
-    pub async fn close(&self) {
-        if let Db::Sqlite(pool) = &self.db
-            && self.still_there().is_err()
-        {
-            abandon(pool).await;
-        }
-        on!(self, pool => pool.close().await);
-    }
-
-    /// Before each transaction: a file that nobody will read, or another than the one that was opened, takes nothing.
-    pub(super) fn still_there(&self) -> Result<(), StoreError> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        match file.fate() {
-            Fate::Same | Fate::LogDeleted => Ok(()),
-            Fate::Deleted => Err(self.gone("its file was deleted or moved away".to_owned())),
-            Fate::Replaced => Err(self.gone("another file is in its place".to_owned())),
-        }
-    }
-
-    /// The database's own id, which it keeps wherever it is moved or copied, is to be what it was at first.
-    pub(super) fn check_id(&self, found: Option<String>) -> Result<(), StoreError> {
-        match (self.id.get(), found) {
-            (Some(known), Some(found)) if *known != found => Err(self.gone(format!(
-                "another k6sync database is in its place ({found} instead of {known})"
-            ))),
-            (None, Some(found)) => {
-                // Another task may have been faster, with the same.
-                let _ = self.id.set(found);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
     async fn check_file(&self, file: &OpenFile, pool: &SqlitePool) -> Result<(), StoreError> {
         match file.fate_with_log() {
             Fate::Same => Ok(()),
             Fate::Deleted => self.still_there(),
             Fate::LogDeleted => {
+                self.close_reader().await;
                 // The open connection still has what was in it; closing puts that into the file.
                 let closed = async { pool.acquire().await?.close().await };
                 closed
@@ -103,6 +126,7 @@ impl Store {
                 let found = self.id_at_path().await;
                 match (found, self.id.get()) {
                     (Ok(found), Some(known)) if found == *known => {
+                        self.close_reader().await;
                         abandon(pool).await;
                         file.opened_again();
                         tracing::warn!(
@@ -125,23 +149,16 @@ impl Store {
         let DatabaseUrl::Sqlite(text) = &self.url else {
             return Err(sqlx::Error::RowNotFound);
         };
-        let mut connection = sqlite::options_to_read(text)?.connect().await?;
-        let id = connection.fetch_one(ID).await?.try_get(0);
+        let mut connection = connect::sqlite_options_to_read(text)?.connect().await?;
+        let id = connection.fetch_one(DATABASE_ID).await?.try_get(0);
         connection.close().await?;
         id
-    }
-
-    fn gone(&self, problem: String) -> StoreError {
-        StoreError::Gone {
-            url: self.url.clone(),
-            problem,
-        }
     }
 }
 
 /// Leaves the connection to a file that is no longer at its path open until the process ends: by closing it SQLite would
 /// delete the `-wal` that is at the path now, which is another's.
-async fn abandon(pool: &SqlitePool) {
+pub(super) async fn abandon(pool: &SqlitePool) {
     if let Some(connection) = pool.try_acquire() {
         std::mem::forget(connection.detach());
     }

@@ -3,7 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Db, Store, StoreError, json, rows_of, time};
+use super::adopt::LOCK_ADOPTION;
+use super::query::{rows, transaction};
+use super::rows::{json, rows_of};
+use super::statement::Statement;
+use super::{Reader, Store, StoreError, time};
 
 /// A row of `cluster_uids`: a namespace by which a cluster is known.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -36,16 +40,123 @@ pub enum Registration<'a> {
     Same(&'a str),
 }
 
-impl Store {
+/// → [`KnownNamespace`]
+const KNOWN_NAMESPACES: Statement = Statement {
+    sqlite: "
+        SELECT json_object('uid', uid, 'cluster', cluster, 'namespace', namespace) FROM cluster_uids
+        ORDER BY noticed_at, uid",
+    postgres: "
+        SELECT json_build_object('uid', uid, 'cluster', cluster, 'namespace', namespace)::text FROM cluster_uids
+        ORDER BY noticed_at, uid",
+};
+
+/// (id, created_at), unless it is there
+const INSERT_CLUSTER: Statement = Statement {
+    sqlite: "INSERT INTO clusters (id, created_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+    postgres: "
+        INSERT INTO clusters (id, created_at) VALUES ($1, $2::timestamptz) ON CONFLICT (id) DO NOTHING",
+};
+
+/// (cluster id, namespaces with uids as JSON, noticed_at): those whose uids are not known yet
+const INSERT_NAMESPACES: Statement = Statement {
+    sqlite: "
+        INSERT INTO cluster_uids (uid, cluster, namespace, noticed_at)
+        SELECT value ->> 'uid', $1, value ->> 'namespace', $3 FROM json_each($2) WHERE true
+        ON CONFLICT (uid) DO NOTHING",
+    postgres: "
+        INSERT INTO cluster_uids (uid, cluster, namespace, noticed_at)
+        SELECT uid, $1, namespace, $3::timestamptz FROM json_to_recordset($2::json) AS new(uid text, namespace text)
+        ON CONFLICT (uid) DO NOTHING",
+};
+
+/// (namespaces as JSON) → a row if there is a step with a TestRun and without a cluster
+const UNOWNED_STEPS: Statement = Statement {
+    sqlite: "
+        SELECT CAST(id AS TEXT) FROM test_run_steps
+        WHERE cluster IS NULL AND k6_uid IS NOT NULL AND namespace IN (SELECT value FROM json_each($1)) LIMIT 1",
+    postgres: "
+        SELECT id::text FROM test_run_steps
+        WHERE cluster IS NULL AND k6_uid IS NOT NULL
+          AND namespace = ANY (ARRAY(SELECT json_array_elements_text($1::json))) LIMIT 1",
+};
+
+/// Makes up another id → it
+const RENEW_IDENTITY: Statement = Statement {
+    sqlite: "UPDATE database_identity SET id = lower(hex(randomblob(6))) RETURNING id",
+    postgres: "UPDATE database_identity SET id = substr(replace(gen_random_uuid()::text, '-', ''), 1, 12) RETURNING id",
+};
+
+/// No step is held any more.
+const FORGET_HOLDS: Statement =
+    Statement::both("UPDATE test_run_steps SET held = (1 = 0) WHERE held");
+
+/// → `{"migrated_at"}`
+const MIGRATED_AT: Statement = Statement {
+    sqlite: "SELECT json_object('migrated_at', migrated_at) FROM database_identity",
+    postgres: "SELECT json_build_object('migrated_at', migrated_at)::text FROM database_identity",
+};
+
+impl Reader {
     /// All namespaces by which clusters are known.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
     pub async fn known_namespaces(&self) -> Result<Vec<KnownNamespace>, StoreError> {
-        let rows = rows!(self, "read the known clusters", known_namespaces)?;
+        let rows = rows!(self, "read the known clusters", KNOWN_NAMESPACES)?;
         rows_of(rows).map_err(|error| self.failed("read the known clusters", &error))
     }
 
+    /// Whether there are steps in these namespaces with a TestRun of which nobody knows in what cluster it was: those of a
+    /// k6sync from before clusters were told apart.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn has_unowned_steps(&self, namespaces: &[String]) -> Result<bool, StoreError> {
+        let namespaces = json(&namespaces);
+        let rows = rows!(
+            self,
+            "look for steps without a cluster",
+            UNOWNED_STEPS,
+            &namespaces
+        )?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Gives the database, a copy of another one, an id of its own, and forgets the holds on TestRuns, which are the other's;
+    /// returns the id, and how many steps were held. This store is then another database's: it is only to be closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn renew_identity(&self) -> Result<(String, u64), StoreError> {
+        transaction!(self, "give it a new identity", tx => {
+            let id: String = sqlx::query_scalar(self.sql(RENEW_IDENTITY))
+                .fetch_one(&mut *tx)
+                .await?;
+            let held = sqlx::query(self.sql(FORGET_HOLDS)).execute(&mut *tx).await?;
+            (id, held.rows_affected())
+        })
+    }
+
+    /// Since when steps have clusters.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub async fn migrated_at(&self) -> Result<Timestamp, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            #[serde(with = "time")]
+            migrated_at: Timestamp,
+        }
+        let rows = rows!(self, "read the database's identity", MIGRATED_AT)?;
+        let rows: Vec<Row> =
+            rows_of(rows).map_err(|error| self.failed("read the database's identity", &error))?;
+        Ok(rows
+            .first()
+            .map_or_else(Timestamp::now, |row| row.migrated_at))
+    }
+}
+
+impl Store {
     /// Notes that these namespaces, at least one, are all of one cluster; returns its id. If one of them is known, that is
     /// its cluster; else `registration` says what to do. `None`: others are known, and this was to be the first.
     ///
@@ -61,9 +172,9 @@ impl Store {
         };
         let now = time::to_sql(Timestamp::now());
         transaction!(self, "note which cluster this is", tx => {
-            sqlx::query(self.sql.lock_adoption).execute(&mut *tx).await?;
+            sqlx::query(self.sql(LOCK_ADOPTION)).execute(&mut *tx).await?;
             let known: Vec<KnownNamespace> = rows_of(
-                sqlx::query_scalar(self.sql.known_namespaces).fetch_all(&mut *tx).await?,
+                sqlx::query_scalar(self.sql(KNOWN_NAMESPACES)).fetch_all(&mut *tx).await?,
             )?;
             let found = seen
                 .iter()
@@ -75,8 +186,8 @@ impl Store {
                 (None, Registration::Same(id)) => Some(id.to_owned()),
             };
             if let Some(id) = &id {
-                sqlx::query(self.sql.insert_cluster).bind(id).bind(&now).execute(&mut *tx).await?;
-                sqlx::query(self.sql.insert_namespaces)
+                sqlx::query(self.sql(INSERT_CLUSTER)).bind(id).bind(&now).execute(&mut *tx).await?;
+                sqlx::query(self.sql(INSERT_NAMESPACES))
                     .bind(id)
                     .bind(json(&seen))
                     .bind(&now)
@@ -85,54 +196,5 @@ impl Store {
             }
             id
         })
-    }
-
-    /// Whether there are steps in these namespaces with a TestRun of which nobody knows in what cluster it was: those of a
-    /// k6sync from before clusters were told apart.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn has_unowned_steps(&self, namespaces: &[String]) -> Result<bool, StoreError> {
-        let namespaces = json(&namespaces);
-        let rows = rows!(
-            self,
-            "look for steps without a cluster",
-            unowned_steps,
-            &namespaces
-        )?;
-        Ok(!rows.is_empty())
-    }
-
-    /// Gives the database, a copy of another one, an id of its own, and forgets the holds on TestRuns, which are the other's;
-    /// returns the id, and how many steps were held. This store is then another database's: it is only to be closed.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn renew_identity(&self) -> Result<(String, u64), StoreError> {
-        transaction!(self, "give it a new identity", tx => {
-            let id: String = sqlx::query_scalar(self.sql.renew_identity)
-                .fetch_one(&mut *tx)
-                .await?;
-            let held = sqlx::query(self.sql.forget_holds).execute(&mut *tx).await?;
-            (id, held.rows_affected())
-        })
-    }
-
-    /// Since when steps have clusters.
-    ///
-    /// # Errors
-    /// [`StoreError::Statement`]
-    pub async fn migrated_at(&self) -> Result<Timestamp, StoreError> {
-        #[derive(Deserialize)]
-        struct Row {
-            #[serde(with = "time")]
-            migrated_at: Timestamp,
-        }
-        let rows = rows!(self, "read the database's identity", migrated_at)?;
-        let rows: Vec<Row> =
-            rows_of(rows).map_err(|error| self.failed("read the database's identity", &error))?;
-        Ok(rows
-            .first()
-            .map_or_else(Timestamp::now, |row| row.migrated_at))
     }
 }

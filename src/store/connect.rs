@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-use super::sql::Sql;
+use super::transaction::Begin;
 use super::url::DatabaseUrl;
-use super::{postgres, sqlite};
 use crate::discreet;
 
+/// Other processes may be writing; each write is short.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const PAGE_BYTES: u32 = 16 * 1024;
 /// A server that does not answer is given up on after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// And asked for its reasons after this.
@@ -21,32 +26,74 @@ const LONG_CONNECT: Duration = Duration::from_millis(250);
 const SIGXFSZ: i32 = 25;
 /// Enough to keep PostgreSQL busy while bodies stream in, few enough for a small server.
 const POSTGRES_CONNECTIONS: u32 = 8;
+/// Those who read beside it, few at a time.
+const READERS: u32 = 4;
+/// Nobody reads most of the time.
+const READER_IDLE: Duration = Duration::from_secs(60);
+/// What makes a session of PostgreSQL refuse to write.
+const READ_ONLY: (&str, &str) = ("default_transaction_read_only", "on");
 /// A setting of our own that comes along with each connection to PostgreSQL. Poolers refuse it, or leave it behind.
 const DIRECT: (&str, &str) = ("k6sync.direct", "on");
 const IS_DIRECT: &str = "SELECT current_setting('k6sync.direct', true)";
 
+/// A pool of connections. Both drivers take the same calls, but share no type: see `on!`.
 #[derive(Debug)]
 pub(super) enum Db {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }
 
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everything.
+    Write,
+    /// Reading, several at a time.
+    Read,
+}
+
+/// How a k6sync database is opened.
+fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    Ok(url
+        .parse::<SqliteConnectOptions>()?
+        .create_if_missing(true)
+        // Of a new file. Lines of log are large: with SQLite's own 4 KiB most of them would need an overflow page.
+        .page_size(PAGE_BYTES)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // In WAL mode a power cut may undo the last commits but never splits one; the next sync reads those lines again.
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_TIMEOUT))
+}
+
+/// How one is opened that is only to be read: whatever would change the file is left out.
+pub(super) fn sqlite_options_to_read(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
+    Ok(url
+        .parse::<SqliteConnectOptions>()?
+        .create_if_missing(false)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT))
+}
+
 /// The SQLite database at this URL.
 pub(super) async fn open_sqlite(
     url: &DatabaseUrl,
     text: &str,
-    read_only: bool,
-) -> Result<(Db, &'static Sql), sqlx::Error> {
+    access: Access,
+) -> Result<(Db, Begin), sqlx::Error> {
     let must_exist = url.has_mode("rw");
-    let options = match read_only {
-        true => sqlite::options_to_read(text)?,
-        false => sqlite::options(text)?.create_if_missing(!must_exist),
+    let options = match access {
+        Access::Write => sqlite_options(text)?.create_if_missing(!must_exist),
+        Access::Read => sqlite_options_to_read(text)?,
     };
     // Writing beyond a limit on file sizes is to be an error that SQLite tells, and not the end of the process.
     drop(signal(SignalKind::from_raw(SIGXFSZ))?);
     let pool = SqlitePoolOptions::new()
-        // One connection: SQLite has one writer, and tasks of ours wait better in a queue than for a lock.
-        .max_connections(1)
+        .max_connections(match access {
+            // SQLite has one writer, and tasks of ours wait better in a queue than for a lock.
+            Access::Write => 1,
+            Access::Read => READERS,
+        })
         // It costs nothing, and each new one might find another file.
         .idle_timeout(None)
         .max_lifetime(None)
@@ -54,11 +101,32 @@ pub(super) async fn open_sqlite(
         .await?;
     // Connections to come belong to the file that is there now: a new, empty one would be a silent loss.
     pool.set_connect_options(options.create_if_missing(false));
-    Ok((Db::Sqlite(pool), &sqlite::SQL))
+    Ok((Db::Sqlite(pool), Begin::SQLITE))
+}
+
+/// Readers of the SQLite database at this URL, which is open. It connects when it is first used.
+pub(super) fn sqlite_readers(text: &str) -> Result<SqlitePool, sqlx::Error> {
+    Ok(SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .idle_timeout(READER_IDLE)
+        .connect_lazy_with(sqlite_options_to_read(text)?))
+}
+
+/// Readers of the PostgreSQL database that `pool` is open to. It connects when it is first used.
+pub(super) fn postgres_readers(pool: &PgPool, is_direct: bool) -> PgPool {
+    let options = PgConnectOptions::clone(&pool.connect_options());
+    postgres_pool(Access::Read).connect_lazy_with(match is_direct {
+        true => options.options([READ_ONLY]),
+        // It begins a transaction for each query, which says so itself.
+        false => options,
+    })
 }
 
 /// The PostgreSQL database at this URL, directly or behind a pooler.
-pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, &'static Sql), sqlx::Error> {
+pub(super) async fn open_postgres(
+    url: &DatabaseUrl,
+    access: Access,
+) -> Result<(Db, Begin), sqlx::Error> {
     for parameter in url.foreign_parameters() {
         tracing::warn!("the database URL's parameter {parameter} is passed over");
     }
@@ -78,10 +146,14 @@ pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, &'static Sql
         // Nothing of ours depends on it, and poolers refuse it.
         .extra_float_digits(None);
     let direct = options.clone().options([DIRECT]);
-    match connect(direct).await {
+    let direct = match access {
+        Access::Write => direct,
+        Access::Read => direct.options([READ_ONLY]),
+    };
+    match connect(direct, access).await {
         Ok(pool) => {
             if is_direct(&pool).await? {
-                return Ok((Db::Postgres(pool), &postgres::SQL));
+                return Ok((Db::Postgres(pool), Begin::POSTGRES));
             }
             pool.close().await;
         }
@@ -93,15 +165,20 @@ pub(super) async fn open_postgres(url: &DatabaseUrl) -> Result<(Db, &'static Sql
     );
     // What is prepared is on one of the server's connections, and the next transaction may be on another.
     let pooled = options.statement_cache_capacity(0);
-    let pool = connect(pooled).await?;
-    Ok((Db::Postgres(pool), &postgres::POOLED))
+    let pool = connect(pooled, access).await?;
+    Ok((Db::Postgres(pool), Begin::POOLED))
 }
 
-async fn connect(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {
-    let pool = PgPoolOptions::new()
-        .max_connections(POSTGRES_CONNECTIONS)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .connect_with(options.clone());
+fn postgres_pool(access: Access) -> PgPoolOptions {
+    let options = PgPoolOptions::new().acquire_timeout(CONNECT_TIMEOUT);
+    match access {
+        Access::Write => options.max_connections(POSTGRES_CONNECTIONS),
+        Access::Read => options.max_connections(READERS).idle_timeout(READER_IDLE),
+    }
+}
+
+async fn connect(options: PgConnectOptions, access: Access) -> Result<PgPool, sqlx::Error> {
+    let pool = postgres_pool(access).connect_with(options.clone());
     tokio::select! {
         pool = pool => match pool {
             Err(sqlx::Error::PoolTimedOut) => Err(timed_out()),

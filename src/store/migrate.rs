@@ -4,8 +4,10 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{Connection, Executor, Row, SqlSafeStr};
 
 use super::connect::Db;
+use super::query::on;
+use super::statement::Statement;
 use super::transaction::Leased;
-use super::{Store, StoreError, on};
+use super::{Reader, Store, StoreError};
 use crate::progress::{Progress, Unwatched};
 
 /// (version, name, SQLite, PostgreSQL); a migration never changes once it was released.
@@ -40,7 +42,20 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0005_looked.sql"),
         include_str!("migrations/postgres/0005_looked.sql"),
     ),
+    (
+        6,
+        "line_times",
+        include_str!("migrations/sqlite/0006_line_times.sql"),
+        include_str!("migrations/postgres/0006_line_times.sql"),
+    ),
 ];
+
+/// Keeps others from migrating until the transaction ends.
+const LOCK_MIGRATIONS: Statement = Statement {
+    sqlite: "SELECT 1",
+    // Any number will do, as long as it is always the same.
+    postgres: "SELECT pg_advisory_xact_lock(7304871659124)",
+};
 
 const STATE: &str = "
     SELECT (SELECT CAST(max(version) AS TEXT) FROM _sqlx_migrations WHERE success), (SELECT id FROM database_identity)";
@@ -51,60 +66,7 @@ const fn newest() -> i64 {
     MIGRATIONS[MIGRATIONS.len() - 1].0
 }
 
-impl Store {
-    /// Applies the migrations that are missing; returns the schema version, which is then this k6sync's.
-    ///
-    /// # Errors
-    /// [`StoreError::SchemaNewer`] if a newer k6sync has been here, [`StoreError::Migrate`] otherwise.
-    pub async fn migrate(&self) -> Result<i64, StoreError> {
-        self.migrate_watched(&Unwatched).await
-    }
-
-    /// The same, watched: `progress` counts migrations.
-    ///
-    /// # Errors
-    /// As [`Store::migrate`].
-    pub async fn migrate_watched(&self, progress: &impl Progress) -> Result<i64, StoreError> {
-        // One query tells that there is nothing to do, which is so in every cycle but the first.
-        let found = match self.check_schema().await {
-            Err(StoreError::SchemaOlder { found, .. }) => found,
-            current_or_wrong => return current_or_wrong.map(|()| newest()),
-        };
-        self.still_there()?;
-        // All of them or none. sqlx's own lock is of the session, which a pooler does not keep; SQLite's is the transaction.
-        let mut migrator = self.migrator();
-        migrator.set_locking(false);
-        let missing = MIGRATIONS.iter().filter(|(version, ..)| *version > found);
-        progress.begin(u64::try_from(missing.clone().count()).unwrap_or(0));
-        let migrated: Result<(), MigrateError> = on!(self, pool => {
-            async {
-                let mut leased = Leased::new(pool.acquire().await?);
-                let mut tx = leased.begin_with(self.sql.begin).await?;
-                tx.execute(self.sql.lock_migrations).await?;
-                for &(version, ..) in missing {
-                    migrator.run_direct(Some(version), &mut *tx, false).await?;
-                    progress.advance(1);
-                }
-                tx.commit().await?;
-                leased.has_ended();
-                Ok(())
-            }
-            .await
-        });
-        match migrated {
-            // And which database it is.
-            Ok(()) => self.check_schema().await.map(|()| newest()),
-            Err(MigrateError::VersionMissing(found)) => Err(self.newer(found)),
-            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
-                Err(self.failed("apply the migrations", &error))
-            }
-            Err(error) => Err(StoreError::Migrate {
-                url: self.url.clone(),
-                problem: error.to_string(),
-            }),
-        }
-    }
-
+impl Reader {
     /// Checks that the schema is this k6sync's, and that the database is the one that it was, and changes nothing.
     ///
     /// # Errors
@@ -153,6 +115,69 @@ impl Store {
         .await
     }
 
+    fn newer(&self, found: i64) -> StoreError {
+        StoreError::SchemaNewer {
+            url: self.url.clone(),
+            found,
+            known: newest(),
+        }
+    }
+}
+
+impl Store {
+    /// Applies the migrations that are missing; returns the schema version, which is then this k6sync's.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaNewer`] if a newer k6sync has been here, [`StoreError::Migrate`] otherwise.
+    pub async fn migrate(&self) -> Result<i64, StoreError> {
+        self.migrate_watched(&Unwatched).await
+    }
+
+    /// The same, watched: `progress` counts migrations.
+    ///
+    /// # Errors
+    /// As [`Store::migrate`].
+    pub async fn migrate_watched(&self, progress: &impl Progress) -> Result<i64, StoreError> {
+        // One query tells that there is nothing to do, which is so in every cycle but the first.
+        let found = match self.check_schema().await {
+            Err(StoreError::SchemaOlder { found, .. }) => found,
+            current_or_wrong => return current_or_wrong.map(|()| newest()),
+        };
+        self.still_there()?;
+        // All of them or none. sqlx's own lock is of the session, which a pooler does not keep; SQLite's is the transaction.
+        let mut migrator = self.migrator();
+        migrator.set_locking(false);
+        let missing = MIGRATIONS.iter().filter(|(version, ..)| *version > found);
+        progress.begin(u64::try_from(missing.clone().count()).unwrap_or(0));
+        let migrated: Result<(), MigrateError> = on!(self, pool => {
+            async {
+                let mut leased = Leased::new(pool.acquire().await?);
+                let mut tx = leased.begin_with(self.begin.to_write).await?;
+                tx.execute(self.sql(LOCK_MIGRATIONS)).await?;
+                for &(version, ..) in missing {
+                    migrator.run_direct(Some(version), &mut *tx, false).await?;
+                    progress.advance(1);
+                }
+                tx.commit().await?;
+                leased.has_ended();
+                Ok(())
+            }
+            .await
+        });
+        match migrated {
+            // And which database it is.
+            Ok(()) => self.check_schema().await.map(|()| newest()),
+            Err(MigrateError::VersionMissing(found)) => Err(self.newer(found)),
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                Err(self.failed("apply the migrations", &error))
+            }
+            Err(error) => Err(StoreError::Migrate {
+                url: self.url.clone(),
+                problem: error.to_string(),
+            }),
+        }
+    }
+
     /// Readies the schema for a dry run: an empty database that exists only in memory gets its tables, a real one is
     /// only checked.
     ///
@@ -183,14 +208,6 @@ impl Store {
             })
             .collect();
         Migrator::with_migrations(migrations)
-    }
-
-    fn newer(&self, found: i64) -> StoreError {
-        StoreError::SchemaNewer {
-            url: self.url.clone(),
-            found,
-            known: newest(),
-        }
     }
 }
 
@@ -234,7 +251,12 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(logs, "==> runner shop-1/k6 <==\nfirst\nsecond\n");
-        let twice = "INSERT INTO log_chunks VALUES (1, 1, 5, 6, 1, 'again')";
-        assert!(pool.execute(twice).await.is_err());
+        let timed = "SELECT count(*) FROM log_chunks WHERE line_times IS NOT NULL";
+        let timed: i64 = sqlx::query_scalar(timed).fetch_one(pool).await.unwrap();
+        assert_eq!(timed, 0);
+        const TWICE: &str = "
+            INSERT INTO log_chunks (stream_id, seq, first_ts, last_ts, lines, body) VALUES (1, 1, 5, 6, 1, 'again')";
+        let error = pool.execute(TWICE).await.unwrap_err();
+        assert!(error.to_string().contains("UNIQUE"), "{error}");
     }
 }

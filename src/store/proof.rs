@@ -7,8 +7,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::json;
-use super::model::{Chunk, GapRow, StepRecord, StreamFacts, StreamPosition};
+use super::rows::json;
+use super::{Chunk, GapRow, StepRecord, StreamFacts, StreamPosition};
 
 /// A hash as a column holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,8 +47,13 @@ impl Digest {
         for number in [stream_id, seq, chunk.first_ts, chunk.last_ts, chunk.lines] {
             hasher.update(number.to_le_bytes());
         }
-        // The last of them, so that its end needs no mark.
         hasher.update(chunk.body.as_bytes());
+        // Chunks from before there were times of lines have the hash that they had.
+        if let Some(times) = &chunk.line_times {
+            // No text has this byte, so that no end of a body can pass for times.
+            hasher.update([0xff]);
+            hasher.update(times.as_bytes());
+        }
         Self::of(hasher)
     }
 
@@ -212,6 +217,7 @@ pub(super) fn resealed(stands: Digest, old: Digest, new: impl FnOnce() -> Digest
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::LineTimes;
 
     fn chunk(body: &str) -> Chunk {
         Chunk {
@@ -219,6 +225,7 @@ mod tests {
             last_ts: 2,
             lines: 3,
             body: body.to_owned(),
+            line_times: Some(vec![2, 0].into()),
         }
     }
 
@@ -254,6 +261,9 @@ mod tests {
             Digest::New.then(1, 0, &chunk("")),
         ];
         for change in [
+            |chunk: &mut Chunk| chunk.line_times = None,
+            |chunk: &mut Chunk| chunk.line_times = Some(LineTimes::default()),
+            |chunk: &mut Chunk| chunk.line_times = Some(vec![2, 1].into()),
             |chunk: &mut Chunk| chunk.first_ts = 0,
             |chunk: &mut Chunk| chunk.last_ts = 0,
             |chunk: &mut Chunk| chunk.lines = 0,
@@ -263,6 +273,20 @@ mod tests {
             others.push(Digest::New.then(1, 0, &changed));
         }
         assert!(others.iter().all(|other| *other != base));
+    }
+
+    /// As databases have it that are older than times of lines.
+    #[test]
+    fn a_chunk_without_times_has_the_hash_that_it_always_had() {
+        let untimed = Chunk {
+            line_times: None,
+            ..chunk("a\n")
+        };
+        let hash = serde_json::to_string(&Digest::New.then(1, 0, &untimed)).unwrap();
+        assert_eq!(
+            hash,
+            "\"02700cf8ed8f52ae419a14a7efba09905038d3454049ca54845afef67bc7f546\""
+        );
     }
 
     #[test]

@@ -6,9 +6,15 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::model::{Chunk, Gap, GapCause, GapRow, StreamPosition};
+use super::chunks::{CHUNK_ROWS, ChunkColumns, ChunkRow};
+use super::gaps::{Gap, GapRow, INSERT_GAPS};
 use super::proof::{self, Digest};
-use super::{Db, Store, StoreError, json, rows_of, time};
+use super::query::{rows, transaction};
+use super::rows::{json, rows_of};
+use super::statement::Statement;
+use super::streams::{StreamPosition, position_columns};
+use super::words::GapCause;
+use super::{Reader, Store, StoreError, time};
 
 /// Chunks a batch; of at most 256 KiB each, but for longer lines.
 const CHUNKS: i64 = 100;
@@ -92,7 +98,148 @@ impl Pruned {
     }
 }
 
-impl Store {
+/// From where, and on what condition, logs are old: `$is_old` compares with the time `$1`, and `$2` of the newest runs are kept.
+macro_rules! from_old_streams {
+    ($is_old:literal) => {
+        concat!(
+            "
+        FROM log_streams s
+        JOIN test_run_steps ON test_run_steps.id = step_id JOIN test_runs ON test_runs.id = test_run_id
+        WHERE complete AND ",
+            $is_old,
+            "
+          AND test_runs.status NOT IN ('pending', 'initializing', 'running', 'finishing')
+          AND test_runs.id NOT IN (SELECT id FROM test_runs ORDER BY id DESC LIMIT $2)
+          AND NOT EXISTS (SELECT 1 FROM test_run_steps active WHERE active.test_run_id = test_runs.id
+                          AND active.status IN ('pending', 'initializing', 'running', 'finishing'))
+          AND NOT EXISTS (SELECT 1 FROM log_streams open JOIN test_run_steps sibling ON sibling.id = open.step_id
+                          WHERE sibling.test_run_id = test_runs.id AND NOT open.complete)
+          AND EXISTS (SELECT 1 FROM log_chunks WHERE stream_id = s.id)"
+        )
+    };
+    (sqlite) => {
+        from_old_streams!("julianday(test_runs.finished_at) < julianday($1)")
+    };
+    (postgres) => {
+        from_old_streams!("test_runs.finished_at < $1::timestamptz")
+    };
+}
+
+/// On what condition cycles are old: those that began before the time `$1`, but never the newest that was completed, which says
+/// when a sync last looked.
+macro_rules! old_cycles {
+    (sqlite) => {
+        "julianday(started_at) < julianday($1)
+            AND id IS NOT (SELECT id FROM sync_cycles WHERE outcome = 'completed'
+                           ORDER BY julianday(started_at) DESC, id DESC LIMIT 1)"
+    };
+    (postgres) => {
+        "started_at < $1::timestamptz
+            AND id IS DISTINCT FROM (SELECT id FROM sync_cycles WHERE outcome = 'completed'
+                                     ORDER BY started_at DESC, id DESC LIMIT 1)"
+    };
+}
+
+/// (time, how many of the newest runs to keep) → [`Prunable`]
+const PRUNABLE: Statement = Statement {
+    sqlite: concat!(
+        "SELECT json_object('logs', count(*), 'bytes', coalesce(sum(bytes), 0),
+            'cycles', (SELECT count(*) FROM sync_cycles WHERE ",
+        old_cycles!(sqlite),
+        "))",
+        from_old_streams!(sqlite)
+    ),
+    postgres: concat!(
+        "SELECT json_build_object('logs', count(*), 'bytes', coalesce(sum(bytes), 0),
+            'cycles', (SELECT count(*) FROM sync_cycles WHERE ",
+        old_cycles!(postgres),
+        "))::text",
+        from_old_streams!(postgres)
+    ),
+};
+
+/// (time, how many of the newest runs to keep, how many) → [`Old`]: that many streams with chunks, of runs that
+/// finished before
+const OLD_STREAMS: Statement = Statement {
+    sqlite: concat!(
+        "SELECT json_object('id', s.id, ",
+        position_columns!(sqlite),
+        ", 'is_marked',
+            json(iif(EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned'), 'true', 'false')))",
+        from_old_streams!(sqlite),
+        " ORDER BY s.id LIMIT $3"
+    ),
+    postgres: concat!(
+        "SELECT row_to_json(old)::text FROM (SELECT s.id, ",
+        position_columns!(postgres),
+        ", EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned') AS is_marked",
+        from_old_streams!(postgres),
+        " ORDER BY s.id LIMIT $3 FOR NO KEY UPDATE OF s) old"
+    ),
+};
+
+/// (stream ids as JSON, how many) → the first of their chunks, that many in all, as
+/// `{"stream_id", "last", "next"}` a stream: the last of them, and the one after it, if any
+const FRONT: Statement = Statement {
+    sqlite: "
+        SELECT json_object('stream_id', stream_id, 'last', last,
+            'next', (SELECT min(seq) FROM log_chunks WHERE stream_id = front.stream_id AND seq > last))
+        FROM (SELECT stream_id, max(seq) AS last
+              FROM (SELECT stream_id, seq FROM log_chunks WHERE stream_id IN (SELECT value FROM json_each($1))
+                    ORDER BY stream_id, seq LIMIT $2) chunks
+              GROUP BY stream_id) front",
+    postgres: "
+        SELECT json_build_object('stream_id', stream_id, 'last', last,
+            'next', (SELECT min(seq) FROM log_chunks WHERE stream_id = front.stream_id AND seq > last))::text
+        FROM (SELECT stream_id, max(seq) AS last
+              FROM (SELECT stream_id, seq FROM log_chunks WHERE stream_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
+                    ORDER BY stream_id, seq LIMIT $2) chunks
+              GROUP BY stream_id) front",
+};
+
+/// (`{"id", "gaps", "hash_from", "hash_base", "gaps_hash", "seal"}`s as JSON)
+const MOVE_FRONT: Statement = Statement {
+    sqlite: "
+        UPDATE log_streams
+        SET gaps = new.value ->> 'gaps', hash_from = new.value ->> 'hash_from', hash_base = new.value ->> 'hash_base',
+            gaps_hash = new.value ->> 'gaps_hash', seal = new.value ->> 'seal'
+        FROM json_each($1) AS new WHERE log_streams.id = new.value ->> 'id'",
+    postgres: "
+        UPDATE log_streams
+        SET gaps = new.gaps, hash_from = new.hash_from, hash_base = new.hash_base, gaps_hash = new.gaps_hash,
+            seal = new.seal
+        FROM json_to_recordset($1::json) AS new(id bigint, gaps bigint, hash_from bigint, hash_base text, gaps_hash text,
+                                                seal text)
+        WHERE log_streams.id = new.id",
+};
+
+/// (`{"id", "last"}`s as JSON): deletes each stream's chunks up to the last
+const DELETE_FRONT: Statement = Statement {
+    sqlite: "
+        DELETE FROM log_chunks WHERE (stream_id, seq) IN (
+            SELECT stream_id, seq FROM log_chunks
+            JOIN json_each($1) AS front ON stream_id = front.value ->> 'id' AND seq <= front.value ->> 'last')",
+    postgres: "
+        DELETE FROM log_chunks
+        USING json_to_recordset($1::json) AS front(id bigint, last bigint)
+        WHERE stream_id = front.id AND seq <= front.last",
+};
+
+/// (time, how many)
+const DELETE_CYCLES: Statement = Statement {
+    sqlite: concat!(
+        "DELETE FROM sync_cycles WHERE id IN (SELECT id FROM sync_cycles WHERE ",
+        old_cycles!(sqlite),
+        " LIMIT $2)"
+    ),
+    postgres: concat!(
+        "DELETE FROM sync_cycles WHERE id IN (SELECT id FROM sync_cycles WHERE ",
+        old_cycles!(postgres),
+        " LIMIT $2)"
+    ),
+};
+
+impl Reader {
     /// What there is to prune: logs of runs that finished before this time, have no active step and are not among the
     /// newest `keep_last`, and cycles that began before it, but for the newest that was completed.
     ///
@@ -104,12 +251,14 @@ impl Store {
         keep_last: i64,
     ) -> Result<Prunable, StoreError> {
         let before = time::to_sql(before);
-        let rows = rows!(self, "find old logs", prunable, &before, keep_last)?;
+        let rows = rows!(self, "find old logs", PRUNABLE, &before, keep_last)?;
         let sums: Vec<Prunable> =
             rows_of(rows).map_err(|error| self.failed("find old logs", &error))?;
         Ok(sums.into_iter().next().unwrap_or_default())
     }
+}
 
+impl Store {
     /// Deletes some chunks of old logs. `Some`: there may be more; so many logs are done with.
     ///
     /// # Errors
@@ -122,7 +271,7 @@ impl Store {
         let now = Timestamp::now();
         let before = time::to_sql(before);
         transaction!(self, "delete old logs", tx => {
-            let old: Vec<String> = sqlx::query_scalar(self.sql.prunable_streams)
+            let old: Vec<String> = sqlx::query_scalar(self.sql(OLD_STREAMS))
                 .bind(&before)
                 .bind(keep_last)
                 .bind(CHUNKS)
@@ -130,7 +279,7 @@ impl Store {
                 .await?;
             let old: Vec<Old> = rows_of(old)?;
             let ids: Vec<i64> = old.iter().map(|old| old.id).collect();
-            let fronts: Vec<String> = sqlx::query_scalar(self.sql.front)
+            let fronts: Vec<String> = sqlx::query_scalar(self.sql(FRONT))
                 .bind(json(&ids))
                 .bind(CHUNKS)
                 .fetch_all(&mut *tx)
@@ -157,22 +306,21 @@ impl Store {
                         let mut seq = from;
                         while seq <= front.last {
                             // One at a time: they may be large.
-                            let row: Option<(i64, i64, i64, i64, String)> =
-                                sqlx::query_as(self.sql.chunk_rows)
+                            let row: Option<ChunkColumns> =
+                                sqlx::query_as(self.sql(CHUNK_ROWS))
                                     .bind(old.id)
                                     .bind(seq)
                                     .bind(1_i64)
                                     .fetch_optional(&mut *tx)
                                     .await?;
-                            let Some((found, first_ts, last_ts, lines, body)) = row else {
+                            let Some(row) = row.map(ChunkRow::from) else {
                                 break;
                             };
-                            if found > front.last {
+                            if row.seq > front.last {
                                 break;
                             }
-                            let chunk = Chunk { first_ts, last_ts, lines, body };
-                            base = base.then(old.id, found, &chunk);
-                            seq = found.saturating_add(1);
+                            base = base.then(old.id, row.seq, &row.chunk);
+                            seq = row.seq.saturating_add(1);
                         }
                     }
                 }
@@ -182,9 +330,9 @@ impl Store {
             }
             let (is_some, pruned) = (!pruned.is_empty(), json(&pruned));
             if is_some {
-                sqlx::query(self.sql.move_front).bind(&pruned).execute(&mut *tx).await?;
-                sqlx::query(self.sql.insert_gaps).bind(json(&marks)).execute(&mut *tx).await?;
-                sqlx::query(self.sql.delete_front).bind(&pruned).execute(&mut *tx).await?;
+                sqlx::query(self.sql(MOVE_FRONT)).bind(&pruned).execute(&mut *tx).await?;
+                sqlx::query(self.sql(INSERT_GAPS)).bind(json(&marks)).execute(&mut *tx).await?;
+                sqlx::query(self.sql(DELETE_FRONT)).bind(&pruned).execute(&mut *tx).await?;
             }
             is_some.then_some(done)
         })
@@ -198,7 +346,7 @@ impl Store {
     pub async fn prune_cycles(&self, before: Timestamp) -> Result<Option<u64>, StoreError> {
         let before = time::to_sql(before);
         transaction!(self, "delete old cycles", tx => {
-            let deleted = sqlx::query(self.sql.delete_cycles)
+            let deleted = sqlx::query(self.sql(DELETE_CYCLES))
                 .bind(&before)
                 .bind(CYCLES)
                 .execute(&mut *tx)

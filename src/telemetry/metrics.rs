@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use crate::cluster::Traffic;
 use crate::cycle::Report;
-use crate::store::model::{GapCause, Status};
+use crate::store::{GapCause, Status};
 
 /// Upper bounds of the cycle durations, seconds: from a quiet cycle to the deadline.
 const DURATIONS: [f64; 12] = [

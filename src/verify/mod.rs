@@ -18,8 +18,9 @@ use crate::cycle::audit::{Audited, audit};
 use crate::cycle::compare::Counts;
 use crate::discreet;
 use crate::progress::Progress;
-use crate::store::model::{Recorded, StreamFacts, StreamState};
-use crate::store::{Overview, Read, StepRow, Store, StoreError, Unreadable};
+use crate::store::{
+    Overview, Read, Reader, Recorded, StepRow, StoreError, StreamFacts, StreamState, Unreadable,
+};
 
 /// Logs checked at a time; two windows of lines are held for each.
 const MOST_AT_A_TIME: usize = 8;
@@ -63,7 +64,7 @@ pub struct Live<'a> {
 /// # Errors
 /// [`VerifyError`]; what is wrong with one container is told with it.
 pub async fn run(
-    store: &Store,
+    store: &Reader,
     live: Option<Live<'_>>,
     run: Option<&str>,
     concurrency: usize,
@@ -150,7 +151,7 @@ fn id_of(step: &Read<StepRow>) -> Option<i64> {
 }
 
 struct Verifier<'a, P> {
-    store: &'a Store,
+    store: &'a Reader,
     cluster: Option<&'a Cluster>,
     concurrency: usize,
     /// Logs whose pods are not there are read too.
@@ -407,7 +408,7 @@ fn unreadable(item: &Item, bad: &Unreadable) -> Verified {
 /// Compares a record with its log.
 async fn compare(
     cluster: &Cluster,
-    store: &Store,
+    store: &Reader,
     recorded: &Recorded,
     pod: &Pod,
     previous: bool,

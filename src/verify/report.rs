@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cycle::compare::Counts;
 use crate::harmless;
-use crate::store::model::StreamFacts;
+use crate::store::StreamFacts;
 
 /// What was compared, and what it came to. As JSON it is the contract of `verify -o json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

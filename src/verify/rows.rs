@@ -1,8 +1,8 @@
 //! A record against itself: rows against their seals, chunks against counters and running hash. Needs no cluster.
 
-use crate::store::model::{GapCause, GapRow, Recorded};
 use crate::store::proof::{Digest, facts_seal, stream_seal};
-use crate::store::{Overview, Store, StoreError};
+use crate::store::{GapCause, GapRow, Recorded};
+use crate::store::{Overview, Reader, StoreError};
 
 /// Chunks read at a time; of at most 256 KiB each, but for longer lines.
 const CHUNKS: i64 = 8;
@@ -50,7 +50,7 @@ pub(super) fn row_problems(recorded: &Recorded, overview: &Overview) -> Vec<Stri
 
 /// Reads a whole log and checks it.
 pub(super) async fn check(
-    store: &Store,
+    store: &Reader,
     recorded: &Recorded,
     overview: &Overview,
 ) -> Result<Sums, StoreError> {
@@ -69,7 +69,7 @@ pub(super) async fn check(
 }
 
 async fn check_once(
-    store: &Store,
+    store: &Reader,
     recorded: &Recorded,
     overview: &Overview,
 ) -> Result<Sums, StoreError> {
@@ -102,6 +102,12 @@ async fn check_once(
                 sums.problems.push(format!(
                     "chunk {} has {lines} lines, and says {}",
                     row.seq, row.chunk.lines
+                ));
+            }
+            if let Err(problem) = row.chunk.times() {
+                sums.problems.push(format!(
+                    "the times of the lines of chunk {} were changed: {problem}",
+                    row.seq
                 ));
             }
             if chunks.first.is_none() {
@@ -187,7 +193,7 @@ impl Chunks {
 
 /// Whether the log was pruned.
 async fn check_gaps(
-    store: &Store,
+    store: &Reader,
     recorded: &Recorded,
     sums: &mut Sums,
 ) -> Result<bool, StoreError> {

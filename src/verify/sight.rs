@@ -8,8 +8,7 @@ use crate::cluster::{Finalizer, Namespaces, Pod, TestRun};
 use crate::cycle::Discovery;
 use crate::cycle::adopt::unclaimed;
 use crate::cycle::plan::shown;
-use crate::store::model::{StreamFacts, StreamKey};
-use crate::store::{Overview, StepRow};
+use crate::store::{Overview, StepRow, StreamFacts, StreamKey};
 
 /// API servers stamp objects with clocks of their own: a pod may look so much older than the TestRun that it belongs to.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);

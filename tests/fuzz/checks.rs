@@ -39,6 +39,14 @@ pub fn splitter(data: &[u8]) {
     for lines in &at_once.0 {
         let newlines = lines.body.iter().filter(|byte| **byte == b'\n').count();
         assert_eq!(lines.count, newlines as i64, "only whole lines are taken");
+        let times = lines
+            .times
+            .decode(lines.first_ts, lines.last_ts, lines.count);
+        assert_eq!(
+            times.map(|times| times.len()),
+            Ok(newlines),
+            "each has its time"
+        );
     }
     assert!(text(&at_once.0).len() <= answer.len(), "nothing is made up");
     // Where a log was left off, nothing is new.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use k6sync::store::Store;
 use k6sync_standin::Options;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
@@ -569,6 +570,14 @@ async fn pgbouncer_in_transaction_mode_makes_no_difference() {
         .run()
         .await;
     assert_eq!(verified.code, 0, "{verified:?}");
+    let store = Store::open(&pooler.url.parse().unwrap(), false)
+        .await
+        .unwrap();
+    let reads = (0..9).map(async |_| store.reader().unwrap().last_cycles(5).await);
+    for read in futures_util::future::join_all(reads).await {
+        assert_eq!(read.unwrap().len(), 5);
+    }
+    store.close().await;
     let pruned = Program::new(&["prune", "--older-than", "1h", "--database-url", &pooler.url]);
     assert_eq!(pruned.run().await.code, 0);
 }

@@ -183,8 +183,10 @@ async fn lines_that_were_stamped_before_their_neighbours_are_neither_lost_nor_do
     let cluster = Cluster::start().await;
     let pod = runner(&cluster).await;
     let log = cluster.log(&pod, "k6");
+    let mut times = Vec::new();
     for round in 0..5 {
         let at = BASE + round * SECOND;
+        times.extend([at + 2, at + 1, at - 1]);
         log.write_line(at + 2, format!("{round}: stdout").as_bytes());
         log.write_line(at + 1, format!("{round}: stderr").as_bytes());
         sync(&cluster, &database).await;
@@ -197,6 +199,7 @@ async fn lines_that_were_stamped_before_their_neighbours_are_neither_lost_nor_do
     sync(&cluster, &database).await;
     let stored = database.log(&pod, "k6", 0).await;
     assert_eq!(stored, String::from_utf8(log.written()).unwrap());
+    assert_eq!(database.line_times(&pod, "k6").await, times);
     assert!(gaps(&database).await.is_empty());
 }
 
@@ -610,6 +613,12 @@ async fn a_log_of_300_mb_is_stored_in_bounded_memory(database: Database) {
     assert!((1..64 * 1024).contains(&peak_kb), "{peak_kb} kB");
 
     let stored = database.number("SELECT bytes FROM log_streams").await;
+    let times = database
+        .number("SELECT sum(length(line_times)) FROM log_chunks")
+        .await;
+    let lines = database.number("SELECT lines FROM log_streams").await;
+    println!("{times} bytes of times for {lines} lines");
+    assert!(times <= 3 * lines, "{times}");
     let mut expected = generated_text(7, BIG, BASE, BIG_STEP);
     let chunks = database.number("SELECT count(*) FROM log_chunks").await;
     let mut compared = 0;

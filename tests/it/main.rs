@@ -39,6 +39,7 @@ mod progress;
 mod prune;
 mod quiet;
 mod rbac;
+mod readers;
 mod record;
 mod recording;
 mod short_tests;

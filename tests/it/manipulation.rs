@@ -70,6 +70,7 @@ struct Column {
     is_text: bool,
     is_bool: bool,
     is_time: bool,
+    is_bytes: bool,
 }
 
 /// A manipulation: what it is, and the statements that do it.
@@ -104,6 +105,7 @@ async fn columns(database: &Database, table: &str) -> Vec<Column> {
                 is_key,
                 is_text: kind == "text" && !name.ends_with("_at"),
                 is_bool: kind == "boolean",
+                is_bytes: kind == "blob" || kind == "bytea",
                 is_time: name.ends_with("_at"),
                 name: name.to_owned(),
             }
@@ -133,6 +135,10 @@ fn others(column: &Column) -> Vec<String> {
     let name = &column.name;
     if column.is_bool {
         return vec![format!("NOT {name}")];
+    }
+    if column.is_bytes {
+        let others = ["NULL", "''", "'x'", "'x' || {name}", "{name} || {name}"];
+        return others.map(|other| other.replace("{name}", name)).to_vec();
     }
     if column.is_time {
         return vec![

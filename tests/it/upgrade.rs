@@ -235,6 +235,8 @@ async fn the_migration_changes_no_row(database: Database) {
     let rows: Vec<&String> = upgraded.rows.iter().filter(is_old).collect();
     assert!(now.iter().filter(is_old).eq(rows), "there are more rows");
     assert_eq!(database.texts(LOGS).await, logs);
+    let timed = "SELECT count(*) FROM log_chunks WHERE line_times IS NOT NULL";
+    assert_eq!(database.number(timed).await, 0);
 
     let dump = database.dump().await;
     let again = Program::migrate(database).run().await;

@@ -82,6 +82,55 @@ fn a_first_read_takes_every_line() {
     assert!(!rest.cursor_missing);
 }
 
+/// When each of these lines was written.
+fn times(chunks: &[Lines]) -> Vec<i64> {
+    let decode = |chunk: &Lines| {
+        let times = &chunk.times;
+        times
+            .decode(chunk.first_ts, chunk.last_ts, chunk.count)
+            .unwrap()
+    };
+    chunks.iter().flat_map(decode).map(|ts| ts - BASE).collect()
+}
+
+#[test]
+fn each_line_keeps_its_time() {
+    // Neighbours swapped, twins, and a pause.
+    let written = [(7, "a"), (5, "b"), (5, ""), (9, "c"), (5_000_000_009, "d")];
+    let (chunks, _) = read(None, answer(&written).as_bytes(), 7, false);
+    assert_eq!(times(&chunks), [7, 5, 5, 9, 5_000_000_009]);
+    let (chunks, _) = read(cursor(7, 3), answer(&written).as_bytes(), 7, false);
+    assert_eq!(times(&chunks), [9, 5_000_000_009]);
+
+    // What comes without a time has that of the line before; a line of which only the beginning is kept has its own.
+    let long = "x".repeat(LINE_BYTES + 1);
+    let odd = [
+        answer(&[(1, "a")]),
+        "a part without a time\n".to_owned(),
+        answer(&[(2, &long), (3, "b")]),
+    ];
+    let (chunks, rest) = read(None, odd.concat().as_bytes(), 100_000, false);
+    assert_eq!(times(&chunks), [1, 1, 2, 3]);
+    assert!(rest.lines.is_none());
+
+    // A last line that is taken without its newline.
+    let unfinished = answer(&[(1, "a"), (4, "b")]);
+    let (chunks, _) = read(None, unfinished.trim_end().as_bytes(), 7, true);
+    assert_eq!(times(&chunks), [1, 4]);
+}
+
+/// However short lines are, a chunk takes no more memory than it may.
+#[test]
+fn times_count_towards_the_size_of_a_chunk() {
+    let empty: Vec<(i64, &str)> = (0..200_000).map(|n| (n * 1_000_000_000, "")).collect();
+    let (chunks, _) = read(None, answer(&empty).as_bytes(), 100_000, false);
+    for chunk in &chunks {
+        let bytes = chunk.body.len() + chunk.times.as_bytes().len();
+        assert!(bytes < CHUNK_BYTES + 10, "{bytes}");
+    }
+    assert_eq!(times(&chunks).len(), empty.len());
+}
+
 #[test]
 fn a_resumed_read_takes_what_is_after_the_cursor() {
     struct Case {
@@ -479,15 +528,18 @@ proptest! {
         stops.iter_mut().for_each(|stop| *stop = (*stop).min(model.lines.len()));
         stops.sort_unstable();
         let mut at = None;
-        let mut record = String::new();
+        let (mut record, mut stamps) = (String::new(), Vec::new());
         for stop in stops {
             let (chunks, rest) = model.read(&mut at, stop, piece);
             prop_assert!(!rest.cursor_missing && rest.remark.is_none());
             prop_assert!(chunks.iter().all(|chunk| chunk.gaps.is_empty()));
             record += &text(&chunks);
+            stamps.extend(times(&chunks));
         }
         let written: String = model.lines.iter().map(|(_, text)| format!("{text}\n")).collect();
         prop_assert_eq!(record, written);
+        let stamped: Vec<i64> = model.lines.iter().map(|(ts, _)| ts - BASE).collect();
+        prop_assert_eq!(stamps, stamped);
     }
 
     /// After a rotation nothing is doubled, and what is missing is behind a hole or still said to be missing.

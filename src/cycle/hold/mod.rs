@@ -24,7 +24,7 @@ use super::plan::StepPlan;
 use super::report::Failure;
 use super::settings::{Effect, Settings};
 use crate::cluster::{Cluster, ClusterError, Finalizer, Hold, Reach, Release, TestRun};
-use crate::store::model::{HeldStep, Step};
+use crate::store::{HeldStep, Step};
 use crate::store::{Store, StoreError};
 
 /// Finalizers put on or taken off at a time.

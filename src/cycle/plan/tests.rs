@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::store::model::StreamPosition;
+use crate::store::StreamPosition;
 
 const NAMESPACE: &str = "k6";
 

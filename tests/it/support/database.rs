@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use k6sync::store::LineTimes;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -340,6 +341,32 @@ impl Database {
         ))
         .await
         .concat()
+    }
+}
+
+impl Database {
+    /// When each stored line of a log was written, as a chunk says that has its times.
+    pub async fn line_times(&self, pod: &str, container: &str) -> Vec<i64> {
+        let hex = match self.is_postgres() {
+            true => "encode(line_times, 'hex')",
+            false => "hex(line_times)",
+        };
+        let chunks = self
+            .texts(&format!(
+                "SELECT first_ts || ' ' || last_ts || ' ' || c.lines || ' ' || {hex}
+                 FROM log_chunks c JOIN log_streams s ON s.id = stream_id
+                 WHERE pod_name = '{pod}' AND container = '{container}' ORDER BY seq"
+            ))
+            .await;
+        let times_of = |chunk: &String| {
+            let (numbers, hex) = chunk.rsplit_once(' ').unwrap();
+            let numbers: Vec<i64> = numbers.split(' ').map(|n| n.parse().unwrap()).collect();
+            let digits: Vec<u32> = hex.chars().map(|c| c.to_digit(16).unwrap()).collect();
+            let bytes = digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8);
+            let times = LineTimes::from(bytes.collect::<Vec<u8>>());
+            times.decode(numbers[0], numbers[1], numbers[2]).unwrap()
+        };
+        chunks.iter().flat_map(times_of).collect()
     }
 }
 

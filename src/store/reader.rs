@@ -1,0 +1,122 @@
+//! Reading beside whatever is being written, and never in its way.
+//!
+//! A [`Reader`] has the methods that only read, and a [`Store`] lends them: a cycle reads by the connection that it writes
+//! by. Whoever else reads (a command, a page) takes a reader of its own, which never waits for a cycle: the files of SQLite
+//! have their WAL for that, PostgreSQL its row versions.
+//!
+//! Each method is one query, and no transaction is open between two of them, so that a reader who pauses holds nothing up.
+
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use super::connect::{self, Access, Db};
+use super::file::OpenFile;
+use super::query::on;
+use super::transaction::Begin;
+use super::{DatabaseUrl, Store, StoreError};
+
+/// A database, as far as it can be read.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) db: Db,
+    pub(super) begin: Begin,
+    pub(super) url: DatabaseUrl,
+    /// The file, of SQLite.
+    pub(super) file: Option<Arc<OpenFile>>,
+    /// Which database it is, once that is known.
+    pub(super) id: OnceLock<String>,
+}
+
+impl Reader {
+    /// Opens the database at `url` for reading only: it is neither made nor migrated, nor written in any other way.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] when it is not there, or can't be reached, opened or logged in to.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let opened = match url {
+            DatabaseUrl::Sqlite(text) => connect::open_sqlite(url, text, Access::Read).await,
+            DatabaseUrl::Postgres(_) => connect::open_postgres(url, Access::Read).await,
+        };
+        let (db, begin) = opened.map_err(|error| StoreError::open(url, &error))?;
+        Ok(Self::new(
+            db,
+            begin,
+            url,
+            url.sqlite_file().map(OpenFile::new),
+        ))
+    }
+
+    pub(super) fn new(db: Db, begin: Begin, url: &DatabaseUrl, file: Option<OpenFile>) -> Self {
+        Self {
+            db,
+            begin,
+            url: url.clone(),
+            file: file.map(Arc::new),
+            id: OnceLock::new(),
+        }
+    }
+
+    /// Another one of the same database. It connects when it is first used.
+    fn another(&self) -> Result<Self, sqlx::Error> {
+        let db = match (&self.db, &self.url) {
+            (Db::Sqlite(_), DatabaseUrl::Sqlite(text)) if self.file.is_some() => {
+                Db::Sqlite(connect::sqlite_readers(text)?)
+            }
+            // What is in memory only has one connection.
+            (Db::Sqlite(pool), _) => Db::Sqlite(pool.clone()),
+            (Db::Postgres(pool), _) => {
+                Db::Postgres(connect::postgres_readers(pool, self.begin.is_direct()))
+            }
+        };
+        Ok(Self {
+            db,
+            begin: self.begin,
+            url: self.url.clone(),
+            file: self.file.clone(),
+            id: self.id.clone(),
+        })
+    }
+
+    /// Which database it is; without its password.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// Lets go of the database.
+    pub async fn close(&self) {
+        on!(self, pool => pool.close().await);
+    }
+}
+
+impl Store {
+    /// Reads beside what this store writes, however long that takes. It is opened once, and costs nothing before.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`], [`StoreError::Open`]
+    pub fn reader(&self) -> Result<Arc<Reader>, StoreError> {
+        self.still_there()?;
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = &*reader {
+            return Ok(Arc::clone(reader));
+        }
+        let opened = self.connection.another();
+        let opened = Arc::new(opened.map_err(|error| StoreError::open(&self.url, &error))?);
+        *reader = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Before the file is let go of: the last connection to close it must be one that may write, or what is in its `-wal`
+    /// stays there.
+    pub(super) async fn close_reader(&self) {
+        let reader = self
+            .reader
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // What is in memory only has one pool for all.
+        if let Some(reader) =
+            reader.filter(|reader| reader.file.is_some() || matches!(reader.db, Db::Postgres(_)))
+        {
+            reader.close().await;
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Rows as JSON, in both directions.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::text;
+
+/// A value of ours as JSON: plain structs with text keys, which always can be.
+pub(super) fn json(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value)
+        .unwrap_or_else(|error| unreachable!("a row of ours is JSON: {error}"));
+    text::without_nul(json)
+}
+
+pub(super) fn rows_of<T: DeserializeOwned>(rows: Vec<String>) -> Result<Vec<T>, sqlx::Error> {
+    let mut read = Vec::with_capacity(rows.len());
+    // Each text is given back when it was read: there may be ten thousand.
+    for row in rows {
+        let row = serde_json::from_str(&row)
+            .map_err(|error| sqlx::Error::Decode(format!("{error} in the row {row}").into()))?;
+        read.push(row);
+    }
+    Ok(read)
+}
+
+/// A row that could be read, or what is wrong with it, with what of it can be told.
+pub type Read<T> = Result<T, Unreadable>;
+
+/// A row that can't be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The row as JSON, as far as it is that.
+    pub row: serde_json::Value,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+pub(super) fn read<T: serde::de::DeserializeOwned>(row: &str) -> Read<T> {
+    serde_json::from_str(row).map_err(|error| Unreadable {
+        row: serde_json::from_str(row).unwrap_or_default(),
+        problem: error.to_string(),
+    })
+}
