@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::discreet;
 use crate::sync_loop::control::Interval;
+use crate::telemetry::LogFormat;
 
 /// Keeps a load-testing dashboard's database true: copies the status and the logs of k6-operator TestRuns from
 /// Kubernetes into SQL.
@@ -283,16 +284,6 @@ pub enum OutputFormat {
     #[default]
     Text,
     /// One JSON object
-    Json,
-}
-
-/// Form of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    #[default]
-    Text,
-    /// One JSON object a line
     Json,
 }
 

@@ -10,7 +10,7 @@ use jiff::fmt::friendly::{Direction, SpanPrinter};
 use serde::de::{self, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::cli::{Common, HoldMode, LogFormat};
+use crate::cli::{Common, HoldMode};
 use crate::cluster::Namespaces;
 use crate::cycle::Discovery;
 use crate::discreet;
@@ -18,6 +18,7 @@ use crate::server::api_key::ApiKey;
 use crate::server::tls::TlsFiles;
 use crate::store::{DatabaseUrl, DatabaseUrlError};
 use crate::sync_loop::control::{Defaults, Interval, Source};
+use crate::telemetry::LogFormat;
 use crate::yaml::{self, YamlError};
 
 /// Everything that can be set, checked.

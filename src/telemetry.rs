@@ -5,13 +5,23 @@ mod metrics;
 
 use std::io::IsTerminal;
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 pub use self::metrics::{CycleOutcome, Metrics};
-use crate::cli::LogFormat;
 
 /// What libraries say on their own is in our errors already, with what was being done.
 const DEFAULT_FILTER: &str = "warn,k6sync=info,kube_client=off,tower=off,sqlx=error";
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
 
 /// Starts the log. `filter` is in the form of `RUST_LOG`; one that can't be read is ignored with a warning.
 pub fn start(format: LogFormat, filter: Option<&str>) {

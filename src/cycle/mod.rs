@@ -145,7 +145,7 @@ async fn reconcile(
     };
     let (identity, listed) = tokio::join!(identify(cluster, store, settings), listed);
     let identity = identity?;
-    let settings = &settings.in_cluster(identity.as_ref());
+    let settings = &settings.in_cluster(identity.as_ref().map(|known| known.id.as_str()));
     let mut test_runs = listed?;
 
     // Which steps are to be looked at?

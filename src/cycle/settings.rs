@@ -6,7 +6,6 @@ use jiff::SignedDuration;
 
 use super::adopt::Discovery;
 use super::hold::Holding;
-use super::identity::Identity;
 use crate::cluster::Namespaces;
 use crate::store::StepScope;
 
@@ -62,9 +61,9 @@ impl Settings {
     }
 
     /// The same in the cluster that was found out to be there.
-    pub(super) fn in_cluster(&self, identity: Option<&Identity>) -> Self {
+    pub(super) fn in_cluster(&self, id: Option<&str>) -> Self {
         Self {
-            cluster: identity.map(|identity| identity.id.clone()),
+            cluster: id.map(str::to_owned),
             ..self.clone()
         }
     }

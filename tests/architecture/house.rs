@@ -156,7 +156,8 @@ impl House {
             } else if begins(&arrow.from, PURE) {
                 begins(&arrow.to, PURE)
                     || begins(&arrow.to, PURE_ENOUGH)
-                    || room(&arrow.to) == "cluster" && ITEMS_FOR_THE_PURE.contains(&item)
+                    || matches!(room(&arrow.to), "cluster" | "store")
+                        && ITEMS_FOR_THE_PURE.contains(&item)
             } else {
                 true
             };

@@ -258,7 +258,7 @@ pub async fn hold_new(
         return Ok(());
     }
     let identity = identify(cluster, store, settings).await?;
-    let settings = settings.in_cluster(identity.as_ref());
+    let settings = settings.in_cluster(identity.as_ref().map(|known| known.id.as_str()));
     let (mut steps, _) = store.active_steps(&settings.scope()).await?;
     // The next cycle reports them.
     drop(ownership::set_aside(&mut steps, identity.as_ref(), &wanted));
@@ -447,7 +447,7 @@ async fn held_here(
         return Ok(HeldHere::default());
     }
     let identity = identify(cluster, store, settings).await?;
-    let settings = settings.in_cluster(identity.as_ref());
+    let settings = settings.in_cluster(identity.as_ref().map(|known| known.id.as_str()));
     let mut held = store.held_steps(&settings.scope()).await?;
     let mut out_of_reach = None;
     let is_certain = |step: &HeldStep| step.cluster.is_some() == identity.is_some();
