@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether we are the one who syncs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Leadership {
+pub(crate) enum Leadership {
     /// We hold the lease.
     Leader,
     /// Somebody else does, or nobody is known to.
@@ -40,7 +40,7 @@ pub enum Leadership {
 
 /// Takes part in the election by one lease.
 #[derive(Debug)]
-pub struct Election {
+pub(crate) struct Election {
     cluster: Cluster,
     namespace: String,
     name: String,
@@ -74,7 +74,7 @@ enum Move {
 
 impl Election {
     /// `identity` must differ from that of every other candidate.
-    pub fn new(cluster: &Cluster, namespace: &str, name: &str, identity: &str) -> Self {
+    pub(crate) fn new(cluster: &Cluster, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
             cluster: cluster.apart(PATIENCE),
             namespace: namespace.to_owned(),
@@ -88,7 +88,7 @@ impl Election {
 
     /// Takes part until `stop` is sent or dropped, then gives the lease up. So it does as long as `unfit` says why we could
     /// not sync: somebody else may.
-    pub async fn run(
+    pub(crate) async fn run(
         mut self,
         leadership: watch::Sender<Leadership>,
         mut unfit: watch::Receiver<Option<String>>,
@@ -159,33 +159,24 @@ impl Election {
 
     async fn attempt(&mut self, deadline: Instant) -> Result<Leadership, ClusterError> {
         let cluster = self.cluster.until(deadline);
-        let lease = cluster.lease(&self.namespace, &self.name).await?;
+        let lease = cluster.find(&self.namespace, &self.name).await?;
         let now = Timestamp::now();
         self.candidate.observe(lease.as_ref(), Instant::now());
-        let outcome = match self.candidate.decide(lease.as_ref(), now, Instant::now()) {
+        let spec = match self.candidate.decide(lease.as_ref(), now, Instant::now()) {
             Move::Wait => return Ok(self.candidate.standby()),
-            Move::Create => {
-                let spec = self.candidate.ours(None, now);
-                cluster
-                    .create_lease(&self.namespace, &self.name, &spec)
-                    .await
-            }
-            Move::Update(spec) => {
-                let version = lease
-                    .map(|lease| lease.resource_version)
-                    .unwrap_or_default();
-                cluster
-                    .update_lease(&self.namespace, &self.name, &version, &spec)
-                    .await
-            }
+            Move::Create => self.candidate.ours(None, now),
+            Move::Update(spec) => spec,
         };
-        match outcome {
+        let written = cluster
+            .write(&self.namespace, &self.name, lease.as_ref(), &spec)
+            .await;
+        match written {
             Ok(lease) => {
                 self.candidate.observe(Some(&lease), Instant::now());
                 Ok(Leadership::Leader)
             }
             // Somebody was faster; the next look tells who.
-            Err(ClusterError::Rejected { code: 409, .. }) => Ok(self.candidate.standby()),
+            Err(error) if error.is_conflict() => Ok(self.candidate.standby()),
             Err(error) => Err(error),
         }
     }
@@ -195,7 +186,7 @@ impl Election {
         // The connection may have died unnoticed.
         let cluster = self.cluster.apart(RELEASE_PATIENCE);
         let cluster = cluster.until(Instant::now() + RELEASE_TIMEOUT);
-        let Ok(Some(lease)) = cluster.lease(&self.namespace, &self.name).await else {
+        let Ok(Some(lease)) = cluster.find::<Lease>(&self.namespace, &self.name).await else {
             return;
         };
         if lease.spec.holder() != Some(&self.candidate.identity) {
@@ -206,10 +197,10 @@ impl Election {
             // As client-go: a lease of a second, which nobody needs to wait for.
             lease_duration_seconds: Some(1),
             renew_time: Some(Timestamp::now()),
-            ..lease.spec
+            ..lease.spec.clone()
         };
         let released = cluster
-            .update_lease(&self.namespace, &self.name, &lease.resource_version, &spec)
+            .write(&self.namespace, &self.name, Some(&lease), &spec)
             .await;
         match released {
             Ok(_) => tracing::info!(lease = self.name, "the lease is given up"),

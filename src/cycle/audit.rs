@@ -31,7 +31,7 @@ pub struct Audited {
 ///
 /// # Errors
 /// Those of reading the log or the record.
-pub async fn audit<E>(
+pub(crate) async fn audit<E>(
     cluster: &Cluster,
     store: &Store,
     log: &LogOptions<'_>,
