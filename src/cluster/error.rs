@@ -3,75 +3,59 @@
 use std::error::Error;
 use std::time::Duration;
 
-use super::call::Call;
+use super::request::Request;
 
 /// An error of the cluster.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the message of each variant says what its fields are"
+)]
 pub enum ClusterError {
     /// No kubeconfig and not in a pod, an unknown context, a broken file.
     #[error("no access to a Kubernetes cluster: {0}")]
     Config(String),
     /// No connection.
-    #[error("cannot {call}: cannot reach the API server {url}: {problem}")]
+    #[error("cannot {request}: cannot reach the API server {url}: {problem}")]
     Unreachable {
-        /// What was asked.
-        call: Box<Call>,
-        /// The API server.
+        request: Box<Request>,
         url: String,
-        /// Why, and what to do.
         problem: String,
     },
-    /// 401
     #[error(
-        "cannot {call}: the API server {url} does not accept our credentials (401 {message}): the token or client certificate has expired or is wrong; log in again, or check the kubeconfig or service account"
+        "cannot {request}: the API server {url} does not accept our credentials (401 {message}): the token or client certificate has expired or is wrong; log in again, or check the kubeconfig or service account"
     )]
     Unauthorized {
-        /// What was asked.
-        call: Box<Call>,
-        /// The API server.
+        request: Box<Request>,
         url: String,
-        /// The server's words.
         message: String,
     },
-    /// 403
     #[error(
-        "not allowed to {call} (403 {message}): add the rule {rule} to a {role} of k6sync's user; check with: {can_i}",
-        rule = call.rule(),
-        role = if call.namespace.is_some() { "Role" } else { "ClusterRole" },
-        can_i = call.can_i()
+        "not allowed to {request} (403 {message}): add the rule {rule} to a {role} of k6sync's user; check with: {can_i}",
+        rule = request.rule(),
+        role = if request.is_of_one_namespace() { "Role" } else { "ClusterRole" },
+        can_i = request.can_i()
     )]
     Forbidden {
-        /// What was asked.
-        call: Box<Call>,
-        /// The server's words.
+        request: Box<Request>,
         message: String,
     },
     /// The resource itself is unknown to the API server (docs/facts.md, "A missing CRD answers in plain text").
     #[error(
-        "cannot {call}: the API server {url} does not know this resource; is k6-operator installed? (its CRD testruns.k6.io is missing: kubectl get crd testruns.k6.io)"
+        "cannot {request}: the API server {url} does not know this resource; is k6-operator installed? (its CRD testruns.k6.io is missing: kubectl get crd testruns.k6.io)"
     )]
-    NotInstalled {
-        /// What was asked.
-        call: Box<Call>,
-        /// The API server.
-        url: String,
-    },
+    NotInstalled { request: Box<Request>, url: String },
     /// 404 of an object.
-    #[error("cannot {call}: {message}")]
+    #[error("cannot {request}: {message}")]
     NotFound {
-        /// What was asked.
-        call: Box<Call>,
-        /// The server's words.
+        request: Box<Request>,
         message: String,
     },
     /// Any other answer that is not a success.
-    #[error("cannot {call}: the API server answered {code} {message}")]
+    #[error("cannot {request}: the API server answered {code} {message}")]
     Rejected {
-        /// What was asked.
-        call: Box<Call>,
-        /// HTTP status code.
+        request: Box<Request>,
         code: u16,
-        /// The server's words.
         message: String,
         /// `Retry-After`.
         retry_after: Option<Duration>,
@@ -79,57 +63,58 @@ pub enum ClusterError {
         next_page: Option<String>,
     },
     /// No answer in time.
-    #[error("cannot {call}: no answer from {url} within {after:?}")]
+    #[error("cannot {request}: no answer from {url} within {after:?}")]
     Timeout {
-        /// What was asked.
-        call: Box<Call>,
-        /// The API server.
+        request: Box<Request>,
         url: String,
         /// How long we waited.
         after: Duration,
     },
     /// The time is over that this request and others before it had together.
     #[error(
-        "cannot {call}: no answer in the time that was left for it; in a cycle, kubernetes.cycleDeadline sets it, and the next cycle goes on"
+        "cannot {request}: no answer in the time that was left for it; in a cycle, kubernetes.cycleDeadline sets it, and the next cycle goes on"
     )]
-    DeadlineOver {
-        /// What was asked.
-        call: Box<Call>,
-    },
+    DeadlineOver { request: Box<Request> },
     /// The connection broke while the answer came in.
-    #[error("cannot {call}: the answer broke off: {problem}")]
+    #[error("cannot {request}: the answer broke off: {problem}")]
     BrokenOff {
-        /// What was asked.
-        call: Box<Call>,
-        /// Why.
+        request: Box<Request>,
         problem: String,
     },
     /// An answer without an end, or far longer than any that makes sense.
     #[error(
-        "cannot {call}: the answer is longer than {} MiB, which no {what} is: it was not read on",
+        "cannot {request}: the answer is longer than {} MiB, which no {what} is: it was not read on",
         most >> 20
     )]
     TooLong {
-        /// What was asked.
-        call: Box<Call>,
+        request: Box<Request>,
         /// What it should have been: `object`, …
         what: &'static str,
-        /// Bytes.
         most: usize,
     },
     /// An answer that makes no sense.
-    #[error("cannot {call}: the answer can't be read: {problem}")]
+    #[error("cannot {request}: the answer can't be read: {problem}")]
     Malformed {
-        /// What was asked.
-        call: Box<Call>,
-        /// What is wrong with it.
+        request: Box<Request>,
         problem: String,
     },
 }
 
 impl ClusterError {
-    /// Whether it says something of the namespace that was asked about, and nothing of the API server.
-    pub fn is_of_namespace(&self) -> bool {
+    pub(super) fn malformed(request: &Request, problem: impl ToString) -> Self {
+        Self::Malformed {
+            request: request.for_error(),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// Whether somebody else has written the object since it was read, or created it.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Rejected { code: 409, .. })
+    }
+
+    /// Whether it is about the namespace that was asked for, and not about the API server.
+    pub(crate) fn is_of_namespace(&self) -> bool {
         matches!(
             self,
             Self::Forbidden { .. }

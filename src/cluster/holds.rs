@@ -6,29 +6,28 @@
 
 use serde_json::json;
 
-use super::call::Call;
-use super::request::Send;
-use super::test_runs::{self, GROUP, PLURAL, TestRun};
+use super::request::Request;
+use super::test_runs::{TEST_RUNS, TestRun};
 use super::{Cluster, ClusterError};
 
 /// What k6sync 0.1.0 put on, whatever its database; and, with a database's id behind it, the beginning of all others.
-pub const OLD_FINALIZER: &str = "k6sync.dev/capture";
+pub(crate) const OLD_FINALIZER: &str = "k6sync.dev/capture";
 
 /// Others may change a TestRun at the same time; after so many times the next cycle tries again.
 const ATTEMPTS: usize = 5;
 
 /// Keeps a TestRun until its logs are recorded in one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finalizer(String);
+pub(crate) struct Finalizer(String);
 
 impl Finalizer {
     /// The finalizer of the database with this id.
-    pub fn of_database(id: &str) -> Self {
+    pub(crate) fn of_database(id: &str) -> Self {
         Self(format!("{OLD_FINALIZER}-{id}"))
     }
 
     /// As it stands in `metadata.finalizers`.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -42,7 +41,7 @@ fn is_k6syncs(finalizer: &str) -> bool {
 
 /// Which of k6sync's finalizers to take off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release<'a> {
+pub(crate) enum Release<'a> {
     /// This one.
     Own(&'a Finalizer),
     /// This one, and 0.1.0's.
@@ -63,7 +62,7 @@ impl Release<'_> {
 
 /// What became of a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub(crate) enum Hold {
     /// The TestRun bears the finalizer.
     Held,
     /// It does not, since it is being deleted or gone: too late for a hold, or its end.
@@ -72,14 +71,14 @@ pub enum Hold {
 
 impl TestRun {
     /// Whether it bears this finalizer.
-    pub fn bears(&self, finalizer: &Finalizer) -> bool {
+    pub(crate) fn bears(&self, finalizer: &Finalizer) -> bool {
         self.finalizers
             .iter()
             .any(|name| name == finalizer.as_str())
     }
 
     /// Whether it bears the finalizer of 0.1.0, which does not say whose it is.
-    pub fn bears_old(&self) -> bool {
+    pub(crate) fn bears_old(&self) -> bool {
         self.finalizers.iter().any(|name| name == OLD_FINALIZER)
     }
 
@@ -94,7 +93,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]; a conflict if others change it all the time.
-    pub async fn hold(
+    pub(crate) async fn hold(
         &self,
         listed: &TestRun,
         finalizer: &Finalizer,
@@ -119,7 +118,9 @@ impl Cluster {
                 Err(ClusterError::NotFound { .. }) => return Ok(Hold::Free),
                 Err(error) => return Err(error),
             }
-            match self.test_run_again(&test_run).await? {
+            match self.find(&test_run.namespace, &test_run.name).await? {
+                // One of the same name may be another.
+                Some(TestRun { uid, .. }) if uid != test_run.uid => return Ok(Hold::Free),
                 Some(newer) => test_run = newer,
                 None => return Ok(Hold::Free),
             }
@@ -132,7 +133,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]; a conflict if others change it all the time.
-    pub async fn release_if(
+    pub(crate) async fn release_if(
         &self,
         namespace: &str,
         name: &str,
@@ -142,10 +143,9 @@ impl Cluster {
     ) -> Result<Hold, ClusterError> {
         let mut attempt = 1;
         loop {
-            let test_run = match self.test_run(namespace, name).await {
-                Ok(test_run) if uid.is_none_or(|uid| test_run.uid == uid) => test_run,
-                Ok(_) | Err(ClusterError::NotFound { .. }) => return Ok(Hold::Free),
-                Err(error) => return Err(error),
+            let test_run = match self.find::<TestRun>(namespace, name).await? {
+                Some(test_run) if uid.is_none_or(|uid| test_run.uid == uid) => test_run,
+                Some(_) | None => return Ok(Hold::Free),
             };
             let mut finalizers = test_run.finalizers.clone();
             finalizers.retain(|finalizer| !release.takes(finalizer));
@@ -167,7 +167,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]; a conflict if others change it all the time.
-    pub async fn release(
+    pub(crate) async fn release(
         &self,
         namespace: &str,
         name: &str,
@@ -179,37 +179,19 @@ impl Cluster {
             .map(|_| ())
     }
 
-    /// The TestRun as it is now; `None`: it is gone, and one of its name is another.
-    async fn test_run_again(&self, known: &TestRun) -> Result<Option<TestRun>, ClusterError> {
-        match self.test_run(&known.namespace, &known.name).await {
-            Ok(test_run) => Ok(Some(test_run).filter(|newer| newer.uid == known.uid)),
-            Err(ClusterError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     async fn patch_finalizers(
         &self,
         test_run: &TestRun,
         finalizers: &[String],
     ) -> Result<(), ClusterError> {
-        let call = Call {
-            verb: "patch",
-            group: GROUP,
-            resource: PLURAL,
-            namespace: Some(test_run.namespace.clone()),
-            name: Some(test_run.name.clone()),
-        };
         // The version makes it fail if anybody has changed the list since.
         let patch = json!({"metadata": {
             "resourceVersion": test_run.resource_version,
             "uid": test_run.uid,
             "finalizers": finalizers,
         }});
-        let path = test_runs::path(&test_run.namespace, &test_run.name);
-        self.send(&call, Send::merge(&path, &patch))
-            .await
-            .map(|_| ())
+        let request = Request::patch(TEST_RUNS, &test_run.namespace, &test_run.name, &patch);
+        self.send(&request).await.map(|_| ())
     }
 }
 

@@ -11,9 +11,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::call::Call;
 use super::error::ClusterError;
-use super::request::{Limit, Send};
+use super::request::{Request, Resource};
+use super::send::Limit;
 use super::{Cluster, Namespaces, time};
 use crate::isolate::isolated;
 
@@ -40,9 +40,9 @@ pub struct Listed<T> {
     /// Those that could not be understood.
     pub malformed: Vec<Malformed>,
     /// How many were left out, since they only look like what was asked for.
-    pub foreign: usize,
+    pub(crate) foreign: usize,
     /// The API server's time when it gave the first page, in whole seconds; the clock that created the objects.
-    pub time: Option<Timestamp>,
+    pub(crate) time: Option<Timestamp>,
 }
 
 impl<T> Default for Listed<T> {
@@ -104,11 +104,11 @@ impl<T> Listed<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// `metadata.namespace`, as far as it can be read.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// `metadata.name`, as far as it can be read.
-    pub name: String,
+    pub(crate) name: String,
     /// The TestRun that it is or belongs to, as far as that can be read.
-    pub test_run: String,
+    pub(crate) test_run: String,
     /// Which field, and what is wrong with it.
     pub problem: String,
 }
@@ -174,31 +174,26 @@ fn labels<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(Used)
 }
 
-/// What to list.
-pub(super) struct Resource {
-    pub(super) group: &'static str,
-    /// Path up to `/namespaces`.
-    pub(super) prefix: &'static str,
-    pub(super) plural: &'static str,
-    pub(super) label_selector: Option<&'static str>,
-}
-
 impl Cluster {
     /// All objects of `resource` in `namespaces`, in the order of the answers.
     ///
     /// `Raw` is what is used of an object, as it stands in JSON; `convert` makes it ours, or leaves it out.
     pub(super) async fn list<Raw: DeserializeOwned, T: Item>(
         &self,
-        resource: &Resource,
+        resource: Resource,
+        label_selector: Option<&str>,
         namespaces: &Namespaces,
         convert: impl Fn(Raw) -> Result<Option<T>, String>,
     ) -> Result<Listed<T>, ClusterError> {
         let mut listed = Listed::default();
         match namespaces {
-            Namespaces::All => self.list_in(resource, None, &convert, &mut listed).await?,
+            Namespaces::All => {
+                self.list_in(resource, label_selector, None, &convert, &mut listed)
+                    .await?
+            }
             Namespaces::Only(names) => {
                 for name in names {
-                    self.list_in(resource, Some(name), &convert, &mut listed)
+                    self.list_in(resource, label_selector, Some(name), &convert, &mut listed)
                         .await?;
                 }
             }
@@ -207,61 +202,46 @@ impl Cluster {
     }
 
     /// What the last list of this kind had come to: the next cycle need not find it out again.
-    fn page_objects(&self, resource: &Resource) -> usize {
+    fn page_objects(&self, resource: Resource) -> usize {
         let known = self.page_objects.lock();
         let known = known.unwrap_or_else(PoisonError::into_inner);
-        known.get(resource.plural).copied().unwrap_or(PAGE_OBJECTS)
+        known.get(resource.name).copied().unwrap_or(PAGE_OBJECTS)
     }
 
-    fn keep_page_objects(&self, resource: &Resource, limit: usize) {
+    fn keep_page_objects(&self, resource: Resource, limit: usize) {
         let known = self.page_objects.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        known.insert(resource.plural, limit);
+        known.insert(resource.name, limit);
     }
 
     async fn list_in<Raw: DeserializeOwned, T: Item>(
         &self,
-        resource: &Resource,
+        resource: Resource,
+        label_selector: Option<&str>,
         namespace: Option<&str>,
         convert: &impl Fn(Raw) -> Result<Option<T>, String>,
         listed: &mut Listed<T>,
     ) -> Result<(), ClusterError> {
-        let call = Call {
-            verb: "list",
-            group: resource.group,
-            resource: resource.plural,
-            namespace: namespace.map(str::to_owned),
-            name: None,
-        };
-        let path = match namespace {
-            Some(namespace) => format!(
-                "{}/namespaces/{namespace}/{}",
-                resource.prefix, resource.plural
-            ),
-            None => format!("{}/{}", resource.prefix, resource.plural),
-        };
         let mut next_page: Option<String> = None;
         let mut limit = self.page_objects(resource);
         loop {
-            let objects = limit.to_string();
-            let mut query = vec![("limit", objects.as_str())];
-            query.extend(
-                resource
-                    .label_selector
-                    .map(|selector| ("labelSelector", selector)),
-            );
-            query.extend(next_page.as_deref().map(|token| ("continue", token)));
-            let request = Send::get(&path).query(&query);
+            let mut request = Request::list(resource, namespace).query("limit", limit.to_string());
+            if let Some(selector) = label_selector {
+                request = request.query("labelSelector", selector);
+            }
+            if let Some(token) = &next_page {
+                request = request.query("continue", token);
+            }
             let read = |body: &Bytes| {
                 let (page, token) = Listed::page(body, convert)?;
                 Ok((page, token, body.len()))
             };
-            let answer = self.send_and_read(&call, request, PAGE, read).await;
+            let answer = self.send_and_read(&request, PAGE, read).await;
             let ((page, token, bytes), date) = match answer {
                 Ok(answer) => answer,
                 Err(ClusterError::TooLong { .. }) if limit > 1 => {
                     limit /= 2;
-                    tracing::debug!(%call, limit, "the page is too long: fewer objects are asked for");
+                    tracing::debug!(%request, limit, "the page is too long: fewer objects are asked for");
                     continue;
                 }
                 // The list took so long that its snapshot is gone; the rest comes from a newer one (docs/facts.md,

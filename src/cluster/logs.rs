@@ -5,35 +5,33 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kube::client::Body;
 use tokio::time::timeout;
-use url::form_urlencoded::byte_serialize;
 
 use super::Cluster;
 use super::Pace;
-use super::call::Call;
 use super::error::{ClusterError, chain};
 use super::pace::{Place, Room, patiently, resume};
-use super::request::Send;
+use super::request::{Request, Resource};
 
 /// Which log to read, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogOptions<'a> {
+pub(crate) struct LogOptions<'a> {
     /// The pod's namespace.
-    pub namespace: &'a str,
+    pub(crate) namespace: &'a str,
     /// The pod's name.
-    pub pod: &'a str,
+    pub(crate) pod: &'a str,
     /// The container's name.
-    pub container: &'a str,
+    pub(crate) container: &'a str,
     /// The life before the present one (docs/facts.md, "Only the life before is kept").
-    pub previous: bool,
+    pub(crate) previous: bool,
     /// Only lines from this whole second on, seconds since 1970 (docs/facts.md, "sinceTime is cut to whole seconds");
     /// `None`: all that there is.
-    pub since_second: Option<i64>,
+    pub(crate) since_second: Option<i64>,
 }
 
 /// A log as it comes in, each line with its time.
-pub struct LogStream {
+pub(crate) struct LogStream {
     cluster: Cluster,
-    call: Call,
+    request: Request,
     body: Body,
     /// Until the log's end.
     place: Option<Place>,
@@ -47,40 +45,29 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NotFound`]: the pod is gone. [`ClusterError::Rejected`] with code 400: the container has not
     /// started, or has no such life (docs/facts.md, "Log errors are plain Status objects").
-    pub async fn log(&self, options: &LogOptions<'_>) -> Result<LogStream, ClusterError> {
+    pub(crate) async fn log(&self, options: &LogOptions<'_>) -> Result<LogStream, ClusterError> {
         let LogOptions {
             namespace,
             pod,
             container,
             ..
         } = options;
-        let call = Call {
-            verb: "get",
-            group: "",
-            resource: "pods/log",
-            namespace: Some((*namespace).to_owned()),
-            name: Some(format!("{pod}/{container}")),
-        };
+        let mut request = Request::get_log(Resource::core("pods/log"), namespace, pod, container)
+            .query("timestamps", "true");
         let since = options
             .since_second
-            .and_then(|second| Timestamp::from_second(second).ok())
-            .map(|time| time.to_string());
-        let mut query = vec![("container", *container), ("timestamps", "true")];
-        query.extend(since.as_deref().map(|since| ("sinceTime", since)));
-        if options.previous {
-            query.push(("previous", "true"));
+            .and_then(|second| Timestamp::from_second(second).ok());
+        if let Some(since) = since {
+            request = request.query("sinceTime", since.to_string());
         }
-        // The names may come from a database row that anybody wrote.
-        let [namespace, pod] =
-            [namespace, pod].map(|name| byte_serialize(name.as_bytes()).collect::<String>());
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
-        let (body, place) = self
-            .stream_log(&call, Send::get(&path).query(&query))
-            .await?;
+        if options.previous {
+            request = request.query("previous", "true");
+        }
+        let (body, place) = self.stream_log(&request).await?;
         let room = self.pace.as_ref().map(Pace::room);
         Ok(LogStream {
             cluster: self.clone(),
-            call,
+            request,
             body,
             place,
             room,
@@ -90,14 +77,14 @@ impl Cluster {
 
 impl LogStream {
     /// So many bytes of one line are held in memory; waits until there is room for so long a line.
-    pub async fn hold(&mut self, bytes: usize) {
+    pub(crate) async fn hold(&mut self, bytes: usize) {
         if let Some(room) = &mut self.room {
             room.hold(bytes).await;
         }
     }
 
     /// The log is read; the room is to be kept until what was read is stored.
-    pub fn finish(self) -> Option<Room> {
+    pub(crate) fn finish(self) -> Option<Room> {
         self.room
     }
 
@@ -105,7 +92,7 @@ impl LogStream {
     ///
     /// # Errors
     /// [`ClusterError::BrokenOff`] or [`ClusterError::Timeout`]: what came so far is good, the rest is not known.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, ClusterError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClusterError> {
         loop {
             let limit = self.cluster.time_limit();
             // Who holds room in memory waits for no place, and so keeps its own.
@@ -113,7 +100,7 @@ impl LogStream {
             let place = self.place.as_mut().filter(|_| is_small);
             let frame = timeout(limit, patiently(place, self.body.frame()))
                 .await
-                .map_err(|_| self.cluster.timed_out(&self.call, limit))?;
+                .map_err(|_| self.cluster.timed_out(&self.request, limit))?;
             resume(self.place.as_mut()).await;
             match frame {
                 None => return Ok(None),
@@ -128,7 +115,7 @@ impl LogStream {
                 }
                 Some(Err(error)) => {
                     return Err(ClusterError::BrokenOff {
-                        call: Box::new(self.call.clone()),
+                        request: self.request.for_error(),
                         problem: chain(&error),
                     });
                 }

@@ -3,7 +3,6 @@
 //! Answers are decoded by small types of our own that take only what is used; an object that can't be understood is
 //! told apart from the others, and never hides them.
 
-mod call;
 mod client;
 mod config_maps;
 mod error;
@@ -12,11 +11,13 @@ mod lease;
 mod list;
 mod logs;
 mod namespaces;
+mod objects;
 mod pace;
 mod pods;
 mod reach;
 mod request;
 mod reviews;
+mod send;
 mod test_runs;
 mod time;
 mod traffic;
@@ -31,24 +32,24 @@ use tokio::time::Instant;
 
 use crate::discreet;
 
-pub use self::call::Call;
-pub use self::config_maps::{ConfigMap, ConfigMapChange};
+pub use self::config_maps::ConfigMap;
+pub(crate) use self::config_maps::ConfigMapChange;
 pub use self::error::ClusterError;
-pub use self::holds::{Finalizer, Hold, OLD_FINALIZER, Release};
-pub use self::lease::{Lease, LeaseSpec};
+#[cfg(test)]
+pub(crate) use self::holds::OLD_FINALIZER;
+pub(crate) use self::holds::{Finalizer, Hold, Release};
+pub(crate) use self::lease::{Lease, LeaseSpec};
 pub use self::list::{Listed, Malformed};
-pub use self::logs::{LogOptions, LogStream};
+pub(crate) use self::logs::{LogOptions, LogStream};
 use self::pace::Pace;
-pub use self::pace::{Room, UNANSWERED};
-pub use self::pods::{Container, ContainerKind, ContainerState, Job, Pod, Terminated};
-pub use self::reach::Reach;
-pub use self::reviews::User;
-pub use self::test_runs::{
-    GROUP, KIND, PLURAL, Stage, TestRun, VERSION, custom_resource_definition,
-};
+pub(crate) use self::pace::{Room, UNANSWERED};
+pub use self::pods::Pod;
+pub(crate) use self::pods::{Container, ContainerKind, ContainerState, Job, Terminated};
+pub(crate) use self::reach::Reach;
 
+pub use self::test_runs::{Stage, TestRun, custom_resource_definition};
 pub use self::traffic::{RequestLabels, Traffic};
-pub use self::watch::{Change, TestRunWatch};
+pub(crate) use self::watch::{Change, TestRunWatch};
 
 /// A log is late when it takes longer than this part of the time that a request may take.
 const A_LONG_WAIT: u32 = 10;
@@ -90,7 +91,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::Config`]
-    pub async fn connect(
+    pub(crate) async fn connect(
         context: Option<&str>,
         request_timeout: Duration,
     ) -> Result<Self, ClusterError> {
@@ -145,7 +146,7 @@ impl Cluster {
     }
 
     /// The same cluster, for requests that must be done by `deadline`.
-    pub fn until(&self, deadline: Instant) -> Self {
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
         Self {
             deadline: Some(deadline),
             ..self.clone()
@@ -155,7 +156,7 @@ impl Cluster {
     /// The same cluster by connections of its own, for requests that follow one another and must not wait for a dead
     /// connection: an attempt that is not answered within `patience` is given up, its connection with it, and the next one
     /// makes another.
-    pub fn apart(&self, patience: Duration) -> Self {
+    pub(crate) fn apart(&self, patience: Duration) -> Self {
         let client = client::client(kube::Config::clone(&self.config));
         Self {
             // It has worked before.
@@ -166,7 +167,7 @@ impl Cluster {
     }
 
     /// The same cluster, for a set of logs to be read as many at a time as the API server bears, and at most `most`.
-    pub fn paced(&self, most: usize) -> Self {
+    pub(crate) fn paced(&self, most: usize) -> Self {
         Self {
             pace: Some(Pace::new(most, self.request_timeout / A_LONG_WAIT)),
             ..self.clone()
@@ -174,17 +175,17 @@ impl Cluster {
     }
 
     /// The API server, for messages.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// What has been asked of the API server through this connection and its clones.
-    pub fn traffic(&self) -> Traffic {
+    pub(crate) fn traffic(&self) -> Traffic {
         self.traffic.clone()
     }
 
     /// The namespace that the kubeconfig or the service account names.
-    pub fn default_namespace(&self) -> &str {
+    pub(crate) fn default_namespace(&self) -> &str {
         self.client.default_namespace()
     }
 }

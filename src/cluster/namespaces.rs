@@ -2,10 +2,8 @@
 //! "A Role can allow reading its own namespace").
 
 use serde::Deserialize;
-use url::form_urlencoded::byte_serialize;
 
-use super::call::Call;
-use super::request::Send;
+use super::request::{Request, Resource};
 use super::{Cluster, ClusterError};
 
 #[derive(Deserialize)]
@@ -23,29 +21,18 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]; a Role in the namespace itself can give the right.
-    pub async fn namespace_uid(&self, name: &str) -> Result<String, ClusterError> {
-        let call = Call {
-            verb: "get",
-            group: "",
-            resource: "namespaces",
-            // What RBAC takes a namespace to be in: itself.
-            namespace: Some(name.to_owned()),
-            name: Some(name.to_owned()),
+    pub(crate) async fn namespace_uid(&self, name: &str) -> Result<String, ClusterError> {
+        let namespaces = Resource {
+            is_namespaced: false,
+            ..Resource::core("namespaces")
         };
-        let escaped: String = byte_serialize(name.as_bytes()).collect();
-        let path = format!("/api/v1/namespaces/{escaped}");
-        let body = self.send(&call, Send::get(&path)).await?;
-        match serde_json::from_slice::<Raw>(&body) {
+        // RBAC takes a namespace to be in itself.
+        let request = Request::get(namespaces, name, name);
+        self.object(&request, |body| match serde_json::from_slice::<Raw>(body) {
             Ok(raw) if !raw.metadata.uid.is_empty() => Ok(raw.metadata.uid),
-            Ok(_) => Err(malformed(call, "metadata.uid is empty".to_owned())),
-            Err(error) => Err(malformed(call, error.to_string())),
-        }
-    }
-}
-
-fn malformed(call: Call, problem: String) -> ClusterError {
-    ClusterError::Malformed {
-        call: Box::new(call),
-        problem,
+            Ok(_) => Err("metadata.uid is empty".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+        .await
     }
 }

@@ -32,7 +32,7 @@ const AFTER_TOO_LONG: f64 = 0.75;
 /// A place is lent once its answer has taken so many times what answers usually take, and at least the pace's patience.
 const UNUSUAL: f64 = 4.0;
 /// Logs that do not come, at most, beside those that are read: while there are so many, the others keep their places.
-pub const UNANSWERED: usize = 128;
+pub(crate) const UNANSWERED: usize = 128;
 /// Of the logs of which more than so many bytes have been read, only so many are read on at a time: each may need a full
 /// chunk and the buffers of its connection.
 const SIZES: [(usize, usize); 2] = [(32 * 1024, 32), (128 * 1024, 16)];
@@ -74,7 +74,7 @@ pub(super) struct Place {
 
 /// Room in memory for what is read of one log; free again when it is dropped. Who holds some waits for no [`Place`].
 #[derive(Debug)]
-pub struct Room {
+pub(crate) struct Room {
     pace: Pace,
     /// Bytes that were read.
     bytes: usize,

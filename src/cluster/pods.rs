@@ -10,41 +10,42 @@ use serde_json::Value;
 
 use crate::harmless;
 
-use super::list::{Item, Listed, Metadata, OwnerReference, Resource};
+use super::list::{Item, Listed, Metadata, OwnerReference};
+use super::request::Resource;
 use super::{Cluster, ClusterError, Namespaces, time};
 
 /// A pod that a Job of a TestRun controls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// `metadata.namespace`
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// `metadata.name`
-    pub name: String,
+    pub(crate) name: String,
     /// `metadata.uid`
-    pub uid: String,
+    pub(crate) uid: String,
     /// `metadata.creationTimestamp`
-    pub created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// Label `k6_cr`: the TestRun's name.
-    pub test_run: String,
+    pub(crate) test_run: String,
     /// Which of the TestRun's Jobs made it.
-    pub job: Job,
+    pub(crate) job: Job,
     /// `status.phase` is `Succeeded` or `Failed`: nothing in it runs any more.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// `metadata.deletionTimestamp` is set: it may be gone at any moment.
-    pub deleting: bool,
+    pub(crate) deleting: bool,
     /// `status.reason`, such as `Evicted`. Reasons and messages are [`harmless::line`]s.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// `status.message`
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// The scheduler's words, while it finds no node.
-    pub unschedulable: Option<String>,
+    pub(crate) unschedulable: Option<String>,
     /// All containers that the kubelet reports: init, main, sidecars, ephemeral.
-    pub containers: Vec<Container>,
+    pub(crate) containers: Vec<Container>,
 }
 
 /// The Jobs of a TestRun (docs/facts.md, "Names and labels of pods").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Job {
+pub(crate) enum Job {
     /// `<run>-initializer`
     Initializer,
     /// `<run>-starter`
@@ -85,25 +86,25 @@ impl Job {
 
 /// A container, by its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
+pub(crate) struct Container {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// What it is for.
-    pub kind: ContainerKind,
+    pub(crate) kind: ContainerKind,
     /// How often it has been restarted.
-    pub restart_count: i64,
+    pub(crate) restart_count: i64,
     /// The kubelet may restart it at any moment. (Those of k6-operator's own are never restarted, docs/facts.md,
     /// "Names and labels of pods".)
-    pub restartable: bool,
+    pub(crate) restartable: bool,
     /// Its state now.
-    pub state: ContainerState,
+    pub(crate) state: ContainerState,
     /// How the life before this one ended; of a waiting container, the latest life.
-    pub last: Option<Terminated>,
+    pub(crate) last: Option<Terminated>,
 }
 
 /// What a container is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContainerKind {
+pub(crate) enum ContainerKind {
     /// The one that does the Job's work: `k6`, or `k6-curl` in a starter.
     Main,
     /// Any other: init, sidecar, ephemeral.
@@ -112,7 +113,7 @@ pub enum ContainerKind {
 
 /// `state` of a container status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ContainerState {
+pub(crate) enum ContainerState {
     /// Not running yet, or not again.
     Waiting {
         /// Such as `ImagePullBackOff`.
@@ -131,17 +132,17 @@ pub enum ContainerState {
 
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terminated {
+pub(crate) struct Terminated {
     /// Exit code.
-    pub exit_code: i64,
+    pub(crate) exit_code: i64,
     /// Such as `OOMKilled`, `Error`, `Completed`.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// The kubelet's words.
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// When it started.
-    pub started_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
     /// When it ended.
-    pub finished_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
 }
 
 impl Pod {
@@ -159,14 +160,10 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]
-    pub async fn pods(&self, namespaces: &Namespaces) -> Result<Listed<Pod>, ClusterError> {
-        let resource = Resource {
-            group: "",
-            prefix: "/api/v1",
-            plural: "pods",
-            label_selector: Some("k6_cr"),
-        };
-        let listed = self.list(&resource, namespaces, pod).await?;
+    pub(crate) async fn pods(&self, namespaces: &Namespaces) -> Result<Listed<Pod>, ClusterError> {
+        let listed = self
+            .list(Resource::core("pods"), Some("k6_cr"), namespaces, pod)
+            .await?;
         if listed.foreign > 0 {
             tracing::debug!(
                 pods = listed.foreign,

@@ -5,14 +5,14 @@ use super::{Cluster, ClusterError, Listed, Namespaces, Pod, TestRun};
 
 /// The namespaces that could be listed so far, and why others could not.
 #[derive(Debug)]
-pub struct Reach {
+pub(crate) struct Reach {
     namespaces: Namespaces,
     out_of_reach: Vec<(String, ClusterError)>,
 }
 
 impl Reach {
     /// All of them, until one fails.
-    pub fn of(namespaces: &Namespaces) -> Self {
+    pub(crate) fn of(namespaces: &Namespaces) -> Self {
         Self {
             namespaces: namespaces.clone(),
             out_of_reach: Vec::new(),
@@ -23,7 +23,10 @@ impl Reach {
     ///
     /// # Errors
     /// The API server's; a namespace's own only if none is left.
-    pub async fn test_runs(&mut self, cluster: &Cluster) -> Result<Listed<TestRun>, ClusterError> {
+    pub(crate) async fn test_runs(
+        &mut self,
+        cluster: &Cluster,
+    ) -> Result<Listed<TestRun>, ClusterError> {
         let mut all = Listed::default();
         for part in self.parts() {
             let listed = cluster.test_runs(&part).await;
@@ -36,7 +39,7 @@ impl Reach {
     ///
     /// # Errors
     /// The API server's; a namespace's own only if none is left.
-    pub async fn pods(&mut self, cluster: &Cluster) -> Result<Listed<Pod>, ClusterError> {
+    pub(crate) async fn pods(&mut self, cluster: &Cluster) -> Result<Listed<Pod>, ClusterError> {
         let mut all = Listed::default();
         for part in self.parts() {
             let listed = cluster.pods(&part).await;
@@ -46,17 +49,17 @@ impl Reach {
     }
 
     /// Whether a namespace has not failed.
-    pub fn has(&self, namespace: &str) -> bool {
+    pub(crate) fn has(&self, namespace: &str) -> bool {
         self.out_of_reach.iter().all(|(name, _)| name != namespace)
     }
 
     /// Those that are in reach.
-    pub const fn namespaces(&self) -> &Namespaces {
+    pub(crate) const fn namespaces(&self) -> &Namespaces {
         &self.namespaces
     }
 
     /// Those that are not, each with the reason.
-    pub fn out_of_reach(self) -> Vec<(String, ClusterError)> {
+    pub(crate) fn out_of_reach(self) -> Vec<(String, ClusterError)> {
         self.out_of_reach
     }
 

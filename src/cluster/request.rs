@@ -1,540 +1,378 @@
-//! Sending a request: its time limit, what is tried again, and what an answer that is not a success means.
+//! A request to the API server, described once: in the words of RBAC (verb, resource, namespace, name), from which its method
+//! and path follow, with query and body. Errors and metrics name it by the same words.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::fmt;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use jiff::Timestamp;
-use kube::client::Body;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use http::Method;
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
-use url::form_urlencoded;
+use url::form_urlencoded::{self, byte_serialize};
 
-use super::Cluster;
-use super::call::Call;
-use super::error::{ClusterError, chain};
-use super::pace::{Place, patiently, resume};
-use super::traffic;
-use crate::retry::{Policy, Retry, retry};
-
-/// Failed requests are tried again like this, and never beyond the cycle's deadline.
-const RETRIES: Policy = Policy {
-    first_pause: Duration::from_millis(200),
-    longest_pause: Duration::from_secs(5),
-    total: Duration::from_secs(30),
-};
-
-/// Of an error's body no more is read.
-const ERROR_BODY_BYTES: usize = 64 * 1024;
-
-/// How long an answer may be at most: nothing that an API server sends can fill the memory.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
-    /// What the answer is to be.
-    pub(super) what: &'static str,
-    /// Bytes.
-    pub(super) most: usize,
+/// A resource of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resource {
+    /// API group; empty for the core one.
+    pub(super) group: &'static str,
+    pub(super) version: &'static str,
+    /// As RBAC writes it: `pods`, `pods/log`, …
+    pub(super) name: &'static str,
+    /// Whether its objects are in namespaces.
+    pub(super) is_namespaced: bool,
 }
 
-/// etcd takes no object of more than 1.5 MiB, and JSON is no more than twice as long.
-const OBJECT: Limit = Limit {
-    what: "object",
-    most: 4 * 1024 * 1024,
-};
+impl Resource {
+    /// One of the core group, whose objects are in namespaces.
+    pub(super) const fn core(name: &'static str) -> Self {
+        Self {
+            group: "",
+            version: "v1",
+            name,
+            is_namespaced: true,
+        }
+    }
 
-/// A request, to be made as often as it takes.
-#[derive(Debug)]
-pub(super) struct Send {
-    method: Method,
-    uri: String,
-    content_type: &'static str,
-    body: Vec<u8>,
+    /// `resource.group` as kubectl writes it.
+    fn qualified(&self) -> String {
+        match self.group {
+            "" => self.name.to_owned(),
+            group => format!("{}.{group}", self.name),
+        }
+    }
 }
 
-impl Send {
-    pub(super) fn get(uri: &str) -> Self {
-        Self::new(Method::GET, uri, "application/json", None)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+}
+
+impl Verb {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A request, which may be sent any number of times. Neither `Debug` nor `Display` shows the body: it may hold a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    pub(super) verb: Verb,
+    pub(super) resource: Resource,
+    /// `None`: all namespaces, or none.
+    namespace: Option<String>,
+    name: Option<String>,
+    /// Of a log: which container of the pod.
+    container: Option<String>,
+    query: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl Request {
+    pub(super) fn get(resource: Resource, namespace: &str, name: &str) -> Self {
+        Self::new(Verb::Get, resource, Some(namespace), Some(name))
     }
 
-    pub(super) fn post(uri: &str, object: &Value) -> Self {
-        Self::new(Method::POST, uri, "application/json", Some(object))
+    pub(super) fn get_log(resource: Resource, namespace: &str, pod: &str, container: &str) -> Self {
+        Self {
+            container: Some(container.to_owned()),
+            ..Self::get(resource, namespace, pod).query("container", container)
+        }
     }
 
-    pub(super) fn put(uri: &str, object: &Value) -> Self {
-        Self::new(Method::PUT, uri, "application/json", Some(object))
+    pub(super) fn list(resource: Resource, namespace: Option<&str>) -> Self {
+        Self::new(Verb::List, resource, namespace, None)
+    }
+
+    pub(super) fn watch(resource: Resource, namespace: Option<&str>) -> Self {
+        Self::new(Verb::Watch, resource, namespace, None).query("watch", "true")
+    }
+
+    pub(super) fn create(resource: Resource, namespace: &str, name: &str, object: &Value) -> Self {
+        Self::new(Verb::Create, resource, Some(namespace), Some(name)).body(object)
+    }
+
+    /// Creates an object without a name, whose answer is all that anybody wants of it.
+    pub(super) fn review(resource: Resource, object: &Value) -> Self {
+        Self::new(Verb::Create, resource, None, None).body(object)
+    }
+
+    pub(super) fn update(resource: Resource, namespace: &str, name: &str, object: &Value) -> Self {
+        Self::new(Verb::Update, resource, Some(namespace), Some(name)).body(object)
     }
 
     /// A merge patch (RFC 7386): null removes a key.
-    pub(super) fn merge(uri: &str, patch: &Value) -> Self {
-        Self::new(
-            Method::PATCH,
-            uri,
-            "application/merge-patch+json",
-            Some(patch),
-        )
+    pub(super) fn patch(resource: Resource, namespace: &str, name: &str, patch: &Value) -> Self {
+        Self::new(Verb::Patch, resource, Some(namespace), Some(name)).body(patch)
     }
 
-    /// Appends a query; values are encoded.
-    pub(super) fn query(mut self, query: &[(&str, &str)]) -> Self {
-        if !query.is_empty() {
-            let query = form_urlencoded::Serializer::new(String::new())
-                .extend_pairs(query)
-                .finish();
-            self.uri = format!("{}?{query}", self.uri);
+    fn new(verb: Verb, resource: Resource, namespace: Option<&str>, name: Option<&str>) -> Self {
+        Self {
+            verb,
+            resource,
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+            container: None,
+            query: Vec::new(),
+            body: Bytes::new(),
         }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
         self
     }
 
-    fn new(method: Method, uri: &str, content_type: &'static str, object: Option<&Value>) -> Self {
-        Self {
-            method,
-            uri: uri.to_owned(),
-            content_type,
-            body: object
-                .map(|object| object.to_string().into_bytes())
-                .unwrap_or_default(),
-        }
-    }
-}
-
-impl Cluster {
-    /// Sends a request and returns the whole body, which is JSON; for objects.
-    pub(super) async fn send(&self, call: &Call, request: Send) -> Result<Bytes, ClusterError> {
-        let (body, _) = self
-            .send_and_read(call, request, OBJECT, |body| {
-                serde_json::from_slice::<IgnoredAny>(body).map(|_| body.clone())
-            })
-            .await?;
-        Ok(body)
+    fn body(mut self, object: &Value) -> Self {
+        self.body = object.to_string().into();
+        self
     }
 
-    /// Sends a request and returns what `read` makes of the whole body, and the API server's time if it tells.
-    ///
-    /// What is no JSON was spoilt on its way, and is tried again; what is no object as `read` wants it is not.
-    pub(super) async fn send_and_read<T>(
-        &self,
-        call: &Call,
-        request: Send,
-        limit: Limit,
-        read: impl Fn(&Bytes) -> Result<T, serde_json::Error>,
-    ) -> Result<(T, Option<Timestamp>), ClusterError> {
-        let (request, read) = (&request, &read);
-        let (object, date) = self
-            .retrying(judge, |attempt| async move {
-                let time_limit = self.time_limit_of(attempt);
-                let whole = async {
-                    let response = self.answer(call, request).await?;
-                    let date = date(&response);
-                    let body = whole_body(call, response, limit).await?;
-                    match read(&body) {
-                        Err(error) if !error.is_data() => Err(malformed(call, &error)),
-                        object => Ok((object, date)),
-                    }
-                };
-                timeout(time_limit, whole)
-                    .await
-                    .unwrap_or_else(|_| Err(self.timed_out(call, time_limit)))
-            })
-            .await?;
-        match object {
-            Ok(object) => Ok((object, date)),
-            Err(error) => Err(malformed(call, &error)),
-        }
-    }
-
-    /// Sends a request and returns the body as it comes in; for watches.
-    pub(super) async fn stream(&self, call: &Call, request: Send) -> Result<Body, ClusterError> {
-        let request = &request;
-        self.retrying(judge, |attempt| async move {
-            let limit = self.time_limit_of(attempt);
-            let response = timeout(limit, self.answer(call, request))
-                .await
-                .unwrap_or_else(|_| Err(self.timed_out(call, limit)))?;
-            Ok(response.into_body())
-        })
-        .await
-    }
-
-    /// Sends a request and returns the body as it comes in, with the place that reading it takes; for logs.
-    ///
-    /// Each attempt waits for a place, and a pause between two holds none.
-    pub(super) async fn stream_log(
-        &self,
-        call: &Call,
-        request: Send,
-    ) -> Result<(Body, Option<Place>), ClusterError> {
-        let request = &request;
-        self.retrying(judge_log, |attempt| async move {
-            let mut place = match &self.pace {
-                Some(pace) => Some(pace.place().await),
-                None => None,
-            };
-            let limit = self.time_limit_of(attempt);
-            let answer = patiently(place.as_mut(), self.answer(call, request));
-            let response = timeout(limit, answer)
-                .await
-                .unwrap_or_else(|_| Err(self.timed_out(call, limit)))?;
-            is_text(call, &response)?;
-            resume(place.as_mut()).await;
-            Ok((response.into_body(), place))
-        })
-        .await
-    }
-
-    /// How long the next request, or the next pause in a body, may take.
-    pub(super) fn time_limit(&self) -> Duration {
-        match self.deadline {
-            Some(deadline) => self
-                .request_timeout
-                .min(deadline.saturating_duration_since(Instant::now())),
-            None => self.request_timeout,
-        }
-    }
-
-    /// How long an attempt at a request may take; the first is number 0.
-    fn time_limit_of(&self, attempt: u32) -> Duration {
-        let limit = self.time_limit();
-        self.patience.map_or(limit, |patience| {
-            limit.min(patience.saturating_mul(2_u32.saturating_pow(attempt)))
+    /// A copy for an error, which must not keep the body.
+    pub(super) fn for_error(&self) -> Box<Self> {
+        Box::new(Self {
+            body: Bytes::new(),
+            ..self.clone()
         })
     }
 
-    pub(super) fn timed_out(&self, call: &Call, after: Duration) -> ClusterError {
-        if self
-            .deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
+    pub(super) fn is_of_one_namespace(&self) -> bool {
+        self.namespace.is_some()
+    }
+
+    pub(super) fn method(&self) -> Method {
+        match self.verb {
+            Verb::Get | Verb::List | Verb::Watch => Method::GET,
+            Verb::Create => Method::POST,
+            Verb::Update => Method::PUT,
+            Verb::Patch => Method::PATCH,
+        }
+    }
+
+    pub(super) fn content_type(&self) -> &'static str {
+        match self.verb {
+            Verb::Patch => "application/merge-patch+json",
+            _ => "application/json",
+        }
+    }
+
+    pub(super) fn json(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    /// Path and query. All names are escaped: some come from database rows, which anybody may have written.
+    pub(super) fn uri(&self) -> String {
+        let Resource { group, version, .. } = self.resource;
+        let mut uri = match group {
+            "" => format!("/api/{version}"),
+            group => format!("/apis/{group}/{version}"),
+        };
+        let mut push = |segment: &str| {
+            uri.push('/');
+            // A form's `+` for a space is itself in a path; a `+` of the name's own is `%2B` already.
+            uri.extend(byte_serialize(segment.as_bytes()).map(|part| match part {
+                "+" => "%20",
+                part => part,
+            }));
+        };
+        if self.resource.is_namespaced
+            && let Some(namespace) = &self.namespace
         {
-            return ClusterError::DeadlineOver {
-                call: Box::new(call.clone()),
-            };
+            push("namespaces");
+            push(namespace);
         }
-        ClusterError::Timeout {
-            call: Box::new(call.clone()),
-            url: self.url.clone(),
-            after,
+        let (plural, subresource) = match self.resource.name.split_once('/') {
+            Some((plural, subresource)) => (plural, Some(subresource)),
+            None => (self.resource.name, None),
+        };
+        push(plural);
+        // An object is created in the collection.
+        if self.verb != Verb::Create
+            && let Some(name) = &self.name
+        {
+            push(name);
         }
+        if let Some(subresource) = subresource {
+            push(subresource);
+        }
+        if !self.query.is_empty() {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(&self.query)
+                .finish();
+            uri = format!("{uri}?{query}");
+        }
+        uri
     }
 
-    async fn retrying<T, F>(
-        &self,
-        judge: fn(&ClusterError) -> Retry,
-        attempt: impl Fn(u32) -> F,
-    ) -> Result<T, ClusterError>
-    where
-        F: Future<Output = Result<T, ClusterError>>,
-    {
-        let give_up = Instant::now() + RETRIES.total;
-        let give_up = self
-            .deadline
-            .map_or(give_up, |deadline| deadline.min(give_up));
-        let policy = Policy {
-            total: give_up.saturating_duration_since(Instant::now()),
-            ..RETRIES
-        };
-        let attempts = AtomicU32::new(0);
-        let attempt = || attempt(attempts.fetch_add(1, Ordering::Relaxed));
-        retry(policy, attempt, |error| {
-            let verdict = judge(error);
-            if verdict != Retry::No {
-                tracing::debug!(%error, "to be tried again");
+    /// The RBAC rule that allows it, as YAML on one line.
+    pub(super) fn rule(&self) -> String {
+        let names = match (&self.name, self.verb) {
+            (Some(name), Verb::Get | Verb::Patch) if self.resource.name == "configmaps" => {
+                format!(", resourceNames: [\"{name}\"]")
             }
-            verdict
-        })
-        .await
+            _ => String::new(),
+        };
+        format!(
+            "{{apiGroups: [\"{}\"], resources: [\"{}\"]{names}, verbs: [\"{}\"]}}",
+            self.resource.group, self.resource.name, self.verb
+        )
     }
 
-    /// One attempt: the answer, if it is a success.
-    async fn answer(&self, call: &Call, send: &Send) -> Result<Response<Body>, ClusterError> {
-        let request = Request::builder()
-            .method(&send.method)
-            .uri(&send.uri)
-            .header(CONTENT_TYPE, send.content_type)
-            .body(Body::from(send.body.clone()))
-            .map_err(|error| ClusterError::Malformed {
-                call: Box::new(call.clone()),
-                problem: format!("{} is no request: {error}", send.uri),
-            })?;
-        let attempt = Attempt::begin(self, call);
-        tracing::trace!(method = %send.method, uri = send.uri, "asking the API server");
-        let response = self.client.send(request).await;
-        attempt.end(response.as_ref().ok().map(Response::status));
-        let response = response.map_err(|error| self.no_answer(call, &error))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        Err(self.refusal(call, response).await)
-    }
-
-    fn no_answer(&self, call: &Call, error: &kube::Error) -> ClusterError {
-        let problem = match error {
-            kube::Error::Auth(error) => {
-                return ClusterError::Config(format!(
-                    "the kubeconfig's login failed: {}",
-                    chain(error)
-                ));
+    /// The command that shows whether one may.
+    pub(super) fn can_i(&self) -> String {
+        // `can-i get pods/log` takes the subresource apart.
+        let qualified = self.resource.qualified();
+        let resource = match qualified.split_once('/') {
+            Some((resource, subresource)) => format!("{resource} --subresource={subresource}"),
+            None => qualified,
+        };
+        match &self.namespace {
+            Some(namespace) => {
+                format!("kubectl auth can-i {} {resource} -n {namespace}", self.verb)
             }
-            kube::Error::Service(error) => chain(&**error),
-            other => chain(other),
-        };
-        ClusterError::Unreachable {
-            call: Box::new(call.clone()),
-            url: self.url.clone(),
-            problem,
-        }
-    }
-
-    async fn refusal(&self, call: &Call, response: Response<Body>) -> ClusterError {
-        let code = response.status();
-        let now = date(&response).unwrap_or_else(Timestamp::now);
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| pause(value.to_str().ok()?, now));
-        let body = beginning(response.into_body(), ERROR_BODY_BYTES).await;
-        let status: Option<Status> = serde_json::from_slice(&body).ok();
-        let is_status = status.is_some();
-        let status = status.unwrap_or_else(|| Status {
-            message: String::from_utf8_lossy(&body).trim().to_owned(),
-            metadata: StatusMetadata::default(),
-        });
-        let (call, url, message) = (Box::new(call.clone()), self.url.clone(), status.message);
-        match code {
-            StatusCode::UNAUTHORIZED => ClusterError::Unauthorized { call, url, message },
-            StatusCode::FORBIDDEN => ClusterError::Forbidden { call, message },
-            // docs/facts.md, "A missing CRD answers in plain text": plain text says that the resource is unknown, a
-            // Status that the object is.
-            StatusCode::NOT_FOUND if !is_status => ClusterError::NotInstalled { call, url },
-            StatusCode::NOT_FOUND => ClusterError::NotFound { call, message },
-            _ => ClusterError::Rejected {
-                call,
-                code: code.as_u16(),
-                message,
-                retry_after,
-                next_page: status.metadata.next_page,
-            },
+            None => format!(
+                "kubectl auth can-i {} {resource} --all-namespaces",
+                self.verb
+            ),
         }
     }
 }
 
-/// One attempt at a request: what it came to is counted, also when it is given up.
-struct Attempt<'a> {
-    cluster: &'a Cluster,
-    call: &'a Call,
-    begun: Instant,
-    /// `None`: nobody waited for its end.
-    end: Option<End>,
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    Answered(StatusCode),
-    /// The API server could not be reached, or hung up.
-    Refused,
-}
-
-impl<'a> Attempt<'a> {
-    fn begin(cluster: &'a Cluster, call: &'a Call) -> Self {
-        Self {
-            cluster,
-            call,
-            begun: Instant::now(),
-            end: None,
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource.qualified())?;
+        if let Some(name) = &self.name {
+            write!(f, " {name}")?;
         }
-    }
-
-    fn end(mut self, code: Option<StatusCode>) {
-        self.end = Some(code.map_or(End::Refused, End::Answered));
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        let code = match self.end {
-            Some(End::Answered(code)) => Some(code),
-            Some(End::Refused) | None => None,
-        };
-        traffic::count(&self.cluster.traffic, self.call, code);
-        // Of one that was given up it is not known who is at fault: the API server, or a node that is dead.
-        if let (Some(pace), Some(_)) = (&self.cluster.pace, self.end) {
-            pace.note(self.begun, code);
+        if let Some(container) = &self.container {
+            write!(f, "/{container}")?;
+        }
+        match &self.namespace {
+            Some(namespace) => write!(f, " in namespace {namespace}"),
+            None => f.write_str(" in all namespaces"),
         }
     }
 }
 
-/// HTTP's `Date` (RFC 9110), in whole seconds.
-fn date(response: &Response<Body>) -> Option<Timestamp> {
-    let text = response.headers().get(http::header::DATE)?.to_str().ok()?;
-    jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(text)
-        .ok()
-}
-
-/// `Retry-After` (RFC 9110): seconds, however many, or a time; `None`: neither.
-fn pause(text: &str, now: Timestamp) -> Option<Duration> {
-    let text = text.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let until = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(text)
-        .ok()?;
-    // What is past asks for no pause.
-    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
-}
-
-/// A body that is read whole, unless it is too long.
-async fn whole_body(
-    call: &Call,
-    response: Response<Body>,
-    limit: Limit,
-) -> Result<Bytes, ClusterError> {
-    let Limit { what, most } = limit;
-    let too_long = || ClusterError::TooLong {
-        call: Box::new(call.clone()),
-        what,
-        most,
-    };
-    let promised = response
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok())
-        .unwrap_or(0);
-    if promised > most {
-        return Err(too_long());
-    }
-    let mut body = response.into_body();
-    let mut whole = Vec::with_capacity(promised);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ClusterError::BrokenOff {
-            call: Box::new(call.clone()),
-            problem: chain(&error),
-        })?;
-        // Anything but data is trailers, which say nothing here.
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if whole.len() + data.len() > most {
-            return Err(too_long());
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.into())
-}
-
-/// The first bytes of a body; fewer if it breaks off.
-async fn beginning(mut body: Body, most: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while bytes.len() < most
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        if let Ok(data) = frame.into_data() {
-            let room = most - bytes.len();
-            bytes.extend_from_slice(&data[..data.len().min(room)]);
-        }
-    }
-    bytes
-}
-
-/// A log is plain text; what says that it is something else, a proxy's page or an object, is none.
-fn is_text(call: &Call, response: &Response<Body>) -> Result<(), ClusterError> {
-    let Some(kind) = response.headers().get(CONTENT_TYPE) else {
-        return Ok(());
-    };
-    let kind = String::from_utf8_lossy(kind.as_bytes());
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    if essence.is_empty() || essence.eq_ignore_ascii_case("text/plain") {
-        return Ok(());
-    }
-    Err(ClusterError::Malformed {
-        call: Box::new(call.clone()),
-        problem: format!(
-            "its content type is {essence}, and a log's is text/plain: does a proxy answer for the API server?"
-        ),
-    })
-}
-
-fn malformed(call: &Call, error: &serde_json::Error) -> ClusterError {
-    ClusterError::Malformed {
-        call: Box::new(call.clone()),
-        problem: error.to_string(),
-    }
-}
-
-/// What is used of a Status object.
-#[derive(Deserialize)]
-struct Status {
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    metadata: StatusMetadata,
-}
-
-#[derive(Default, Deserialize)]
-struct StatusMetadata {
-    #[serde(rename = "continue")]
-    next_page: Option<String>,
-}
-
-/// Of logs: a node that did not answer in time may be dead, and there will be another cycle.
-fn judge_log(error: &ClusterError) -> Retry {
-    match error {
-        ClusterError::Timeout { .. } => Retry::No,
-        other => judge(other),
-    }
-}
-
-fn judge(error: &ClusterError) -> Retry {
-    match error {
-        ClusterError::Rejected {
-            code, retry_after, ..
-        } if *code == 429 || *code >= 500 => retry_after.map_or(Retry::Yes, Retry::After),
-        // A certificate that is wrong now will be wrong in a second.
-        ClusterError::Unreachable { problem, .. } if problem.contains("certificate") => Retry::No,
-        ClusterError::Unreachable { .. }
-        | ClusterError::Timeout { .. }
-        | ClusterError::BrokenOff { .. }
-        | ClusterError::Malformed { .. } => Retry::Yes,
-        _ => Retry::No,
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({self})")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
+    const LEASES: Resource = Resource {
+        group: "coordination.k8s.io",
+        version: "v1",
+        name: "leases",
+        is_namespaced: true,
+    };
+
     #[test]
-    fn a_pause_of_any_form_and_size_is_understood() {
-        let now: Timestamp = "2026-11-23T04:39:43Z".parse().unwrap();
-        for (text, seconds) in [
-            ("0", Some(0)),
-            (" 7 ", Some(7)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("99999999999999999999999999", Some(u64::MAX)),
-            ("Mon, 23 Nov 2026 04:40:00 GMT", Some(17)),
-            ("Mon, 23 Nov 2026 04:00:00 GMT", Some(0)),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", None),
-            ("", None),
-            ("-1", None),
-            ("1.5", None),
-            ("soon", None),
+    fn method_path_and_query_follow_from_the_words_of_rbac() {
+        let pods = Resource::core("pods");
+        let reviews = Resource {
+            group: "authentication.k8s.io",
+            name: "tokenreviews",
+            is_namespaced: false,
+            ..LEASES
+        };
+        let namespaces = Resource {
+            is_namespaced: false,
+            ..Resource::core("namespaces")
+        };
+        for (request, method, uri, words) in [
+            (
+                Request::list(pods, None).query("labelSelector", "a=b"),
+                Method::GET,
+                "/api/v1/pods?labelSelector=a%3Db",
+                "list pods in all namespaces",
+            ),
+            (
+                Request::list(pods, Some("x")),
+                Method::GET,
+                "/api/v1/namespaces/x/pods",
+                "list pods in namespace x",
+            ),
+            (
+                Request::get_log(Resource::core("pods/log"), "x", "p", "c"),
+                Method::GET,
+                "/api/v1/namespaces/x/pods/p/log?container=c",
+                "get pods/log p/c in namespace x",
+            ),
+            (
+                Request::watch(LEASES, None),
+                Method::GET,
+                "/apis/coordination.k8s.io/v1/leases?watch=true",
+                "watch leases.coordination.k8s.io in all namespaces",
+            ),
+            (
+                Request::create(LEASES, "x", "l", &json!({})),
+                Method::POST,
+                "/apis/coordination.k8s.io/v1/namespaces/x/leases",
+                "create leases.coordination.k8s.io l in namespace x",
+            ),
+            (
+                Request::update(LEASES, "x", "l", &json!({})),
+                Method::PUT,
+                "/apis/coordination.k8s.io/v1/namespaces/x/leases/l",
+                "update leases.coordination.k8s.io l in namespace x",
+            ),
+            (
+                Request::patch(Resource::core("configmaps"), "x", "m", &json!({})),
+                Method::PATCH,
+                "/api/v1/namespaces/x/configmaps/m",
+                "patch configmaps m in namespace x",
+            ),
+            (
+                Request::review(reviews, &json!({})),
+                Method::POST,
+                "/apis/authentication.k8s.io/v1/tokenreviews",
+                "create tokenreviews.authentication.k8s.io in all namespaces",
+            ),
+            (
+                Request::get(namespaces, "x", "x"),
+                Method::GET,
+                "/api/v1/namespaces/x",
+                "get namespaces x in namespace x",
+            ),
+            (
+                Request::get(pods, "a/../b", "c d?e#f+%"),
+                Method::GET,
+                "/api/v1/namespaces/a%2F..%2Fb/pods/c%20d%3Fe%23f%2B%25",
+                "get pods c d?e#f+% in namespace a/../b",
+            ),
         ] {
-            assert_eq!(pause(text, now), seconds.map(Duration::from_secs), "{text}");
+            assert_eq!(request.uri(), uri);
+            assert_eq!(request.method(), method, "{uri}");
+            assert_eq!(request.to_string(), words);
         }
     }
 
-    proptest::proptest! {
-        #[test]
-        fn no_pause_panics(text: String, seconds: u64) {
-            for now in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
-                pause(&text, now);
-                pause(&seconds.to_string(), now);
-                pause("Mon, 23 Nov 2026 04:40:00 GMT", now);
-            }
-        }
+    #[test]
+    fn nothing_shows_the_body() {
+        let request = Request::review(LEASES, &json!({"spec": {"token": "secret"}}));
+        assert!(!format!("{request:?} {request}").contains("secret"));
+        assert!(request.for_error().json().is_empty());
     }
 }

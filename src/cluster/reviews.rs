@@ -5,24 +5,23 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::call::Call;
-use super::request::Send;
+use super::request::{Request, Resource};
 use super::{Cluster, ClusterError};
 
 /// A user, as the API server knows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct User {
+pub(crate) struct User {
     /// `username`; `user` in an access review.
     #[serde(rename(serialize = "user"))]
-    pub username: String,
+    pub(crate) username: String,
     /// `uid`
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub uid: String,
+    pub(crate) uid: String,
     /// `groups`
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
     /// `extra`
-    pub extra: BTreeMap<String, Vec<String>>,
+    pub(crate) extra: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -57,22 +56,21 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]
-    pub async fn review_token(
+    pub(crate) async fn review_token(
         &self,
         token: &str,
         audiences: &[String],
     ) -> Result<Option<User>, ClusterError> {
-        let call = call("authentication.k8s.io", "tokenreviews");
         let mut object = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token},
         });
         if !audiences.is_empty() {
             object["spec"]["audiences"] = json!(audiences);
         }
-        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
-        let body = self.send(&call, Send::post(path, &object)).await?;
-        let review: TokenReview = decode(call, &body)?;
-        let status = review.status;
+        let request = Request::review(review("authentication.k8s.io", "tokenreviews"), &object);
+        let TokenReview { status } = self
+            .object(&request, |body| serde_json::from_slice(body))
+            .await?;
         // An authenticator that knows nothing of audiences says that the token is good, and names none.
         let is_for_us = audiences.is_empty()
             || (status.audiences.iter()).any(|audience| audiences.contains(audience));
@@ -83,14 +81,13 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]
-    pub async fn may(
+    pub(crate) async fn may(
         &self,
         user: &User,
         verb: &str,
         namespace: &str,
         config_map: &str,
     ) -> Result<bool, ClusterError> {
-        let call = call("authorization.k8s.io", "subjectaccessreviews");
         let mut spec = json!(user);
         spec["resourceAttributes"] = json!({
             "namespace": namespace, "verb": verb, "group": "", "resource": "configmaps", "name": config_map,
@@ -98,26 +95,20 @@ impl Cluster {
         let object = json!({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec,
         });
-        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-        let body = self.send(&call, Send::post(path, &object)).await?;
-        let review: AccessReview = decode(call, &body)?;
-        Ok(review.status.allowed)
+        let resource = review("authorization.k8s.io", "subjectaccessreviews");
+        let request = Request::review(resource, &object);
+        let AccessReview { status } = self
+            .object(&request, |body| serde_json::from_slice(body))
+            .await?;
+        Ok(status.allowed)
     }
 }
 
-fn call(group: &'static str, resource: &'static str) -> Call {
-    Call {
-        verb: "create",
+const fn review(group: &'static str, name: &'static str) -> Resource {
+    Resource {
         group,
-        resource,
-        namespace: None,
-        name: None,
+        version: "v1",
+        name,
+        is_namespaced: false,
     }
-}
-
-fn decode<T: for<'de> Deserialize<'de>>(call: Call, body: &[u8]) -> Result<T, ClusterError> {
-    serde_json::from_slice(body).map_err(|error| ClusterError::Malformed {
-        call: Box::new(call),
-        problem: error.to_string(),
-    })
 }

@@ -6,52 +6,55 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use url::form_urlencoded::byte_serialize;
-
-use super::call::Call;
-use super::list::{Item, Listed, Metadata, Resource, decode_object};
-use super::request::Send;
+use super::list::{Item, Listed, Metadata, decode_object};
+use super::objects::Object;
+use super::request::Resource;
 use super::{Cluster, ClusterError, Namespaces};
 
 /// The API group of TestRuns.
-pub const GROUP: &str = "k6.io";
+pub(crate) const GROUP: &str = "k6.io";
 /// Its version.
-pub const VERSION: &str = "v1alpha1";
+pub(crate) const VERSION: &str = "v1alpha1";
 /// The kind.
-pub const KIND: &str = "TestRun";
+pub(crate) const KIND: &str = "TestRun";
 /// The resource.
-pub const PLURAL: &str = "testruns";
+pub(crate) const PLURAL: &str = "testruns";
 
-const PREFIX: &str = "/apis/k6.io/v1alpha1";
+pub(super) const TEST_RUNS: Resource = Resource {
+    group: GROUP,
+    version: VERSION,
+    name: PLURAL,
+    is_namespaced: true,
+};
 
 /// A TestRun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestRun {
     /// `metadata.namespace`
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// `metadata.name`
-    pub name: String,
+    pub(crate) name: String,
     /// `metadata.uid`: tells a TestRun from the next of the same name (docs/facts.md, "Names recur, uids do not").
-    pub uid: String,
+    pub(crate) uid: String,
     /// `metadata.creationTimestamp`
-    pub created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// `metadata.labels`
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// `spec.parallelism`: how many runners.
-    pub parallelism: Option<i64>,
+    pub(crate) parallelism: Option<i64>,
     /// `spec.cleanup` is `post`: k6-operator deletes it when it has ended (docs/facts.md,
     /// "cleanup: post deletes at once").
-    pub cleans_up: bool,
+    pub(crate) cleans_up: bool,
     /// `status.stage`
     pub stage: Stage,
     /// Condition `CloudTestRunAborted` (docs/facts.md, "Cloud runs have a condition").
-    pub cloud_aborted: bool,
+    pub(crate) cloud_aborted: bool,
     /// `metadata.resourceVersion`
-    pub resource_version: String,
+    pub(crate) resource_version: String,
     /// `metadata.finalizers`, in their order
-    pub finalizers: Vec<String>,
+    pub(crate) finalizers: Vec<String>,
     /// `metadata.deletionTimestamp`: when its deletion was asked for.
-    pub deletion_timestamp: Option<Timestamp>,
+    pub(crate) deletion_timestamp: Option<Timestamp>,
 }
 
 impl TestRun {
@@ -100,7 +103,7 @@ impl Stage {
     ];
 
     /// k6-operator is done with it.
-    pub const fn has_ended(&self) -> bool {
+    pub(crate) const fn has_ended(&self) -> bool {
         matches!(self, Self::Finished | Self::Error)
     }
 
@@ -130,57 +133,24 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]; a missing CRD is [`ClusterError::NotInstalled`].
-    pub async fn test_runs(
+    pub(crate) async fn test_runs(
         &self,
         namespaces: &Namespaces,
     ) -> Result<Listed<TestRun>, ClusterError> {
-        let resource = Resource {
-            group: GROUP,
-            prefix: PREFIX,
-            plural: PLURAL,
-            label_selector: None,
-        };
-        self.list(&resource, namespaces, any).await
-    }
-
-    /// One TestRun as it is now.
-    pub(super) async fn test_run(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<TestRun, ClusterError> {
-        let call = Call {
-            verb: "get",
-            group: GROUP,
-            resource: PLURAL,
-            namespace: Some(namespace.to_owned()),
-            name: Some(name.to_owned()),
-        };
-        let body = self.send(&call, Send::get(&path(namespace, name))).await?;
-        decode_object(&body, test_run).map_err(|problem| ClusterError::Malformed {
-            call: Box::new(call),
-            problem,
-        })
+        self.list(TEST_RUNS, None, namespaces, any).await
     }
 }
 
-/// Where the TestRuns of a namespace are, or all (`None`).
-pub(super) fn collection(namespace: Option<&str>) -> String {
-    match namespace {
-        Some(namespace) => format!("{PREFIX}/namespaces/{namespace}/{PLURAL}"),
-        None => format!("{PREFIX}/{PLURAL}"),
-    }
-}
+impl Object for TestRun {
+    const RESOURCE: Resource = TEST_RUNS;
 
-/// Where a TestRun is; the names may come from a database row that anybody wrote.
-pub(super) fn path(namespace: &str, name: &str) -> String {
-    let [namespace, name] =
-        [namespace, name].map(|name| byte_serialize(name.as_bytes()).collect::<String>());
-    format!("{PREFIX}/namespaces/{namespace}/{PLURAL}/{name}")
+    fn decode(answer: &[u8]) -> Result<Self, String> {
+        decode_object(answer, test_run)
+    }
 }
 
 #[derive(Deserialize)]
-pub(super) struct Raw {
+struct Raw {
     metadata: Metadata,
     #[serde(default)]
     spec: RawSpec,
@@ -222,7 +192,7 @@ fn any(raw: Raw) -> Result<Option<TestRun>, String> {
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "the signature that `list` wants")]
-pub(super) fn test_run(raw: Raw) -> Result<TestRun, String> {
+fn test_run(raw: Raw) -> Result<TestRun, String> {
     let conditions = raw.status.conditions.unwrap_or_default();
     Ok(TestRun {
         namespace: raw.metadata.namespace,

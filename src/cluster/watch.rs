@@ -14,11 +14,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::Call;
 use super::error::chain;
-use super::list::decode_object;
-use super::request::Send;
-use super::test_runs::{GROUP, PLURAL, TestRun, collection, test_run};
+use super::objects::Object;
+use super::request::Request;
+use super::test_runs::{TEST_RUNS, TestRun};
 use super::{Cluster, ClusterError};
 
 /// The API server ends a watch after so long.
@@ -30,7 +29,7 @@ const LONGEST_EVENT: usize = 8 * 1024 * 1024;
 
 /// Something that happened to a TestRun.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// It is there, new or changed.
     There(TestRun),
     /// It is gone; as it was last.
@@ -39,10 +38,10 @@ pub enum Change {
 
 /// A watch of the TestRuns of one namespace or of all. It never ends.
 #[derive(Debug)]
-pub struct TestRunWatch {
+pub(crate) struct TestRunWatch {
     cluster: Cluster,
-    call: Call,
-    path: String,
+    /// But for the version to go on at.
+    request: Request,
     /// Where to go on; `None`: at the present, beginning with all that there is.
     version: Option<String>,
     open: Option<Open>,
@@ -61,17 +60,12 @@ struct Open {
 
 impl Cluster {
     /// Watches the TestRuns of a namespace (`None`: of all), beginning with those that are there.
-    pub fn watch_test_runs(&self, namespace: Option<&str>) -> TestRunWatch {
+    pub(crate) fn watch_test_runs(&self, namespace: Option<&str>) -> TestRunWatch {
         TestRunWatch {
             cluster: self.clone(),
-            call: Call {
-                verb: "watch",
-                group: GROUP,
-                resource: PLURAL,
-                namespace: namespace.map(str::to_owned),
-                name: None,
-            },
-            path: collection(namespace),
+            request: Request::watch(TEST_RUNS, namespace)
+                .query("allowWatchBookmarks", "true")
+                .query("timeoutSeconds", SECONDS),
             version: None,
             open: None,
         }
@@ -83,13 +77,13 @@ impl TestRunWatch {
     ///
     /// # Errors
     /// [`ClusterError`]
-    pub async fn next(&mut self) -> Result<Change, ClusterError> {
+    pub(crate) async fn next(&mut self) -> Result<Change, ClusterError> {
         loop {
             let mut open = match self.open.take() {
                 Some(open) => open,
                 None => self.begin().await?,
             };
-            let Some(line) = open.line(&self.call).await? else {
+            let Some(line) = open.line(&self.request).await? else {
                 continue;
             };
             self.open = Some(open);
@@ -103,15 +97,9 @@ impl TestRunWatch {
         // "0" is whatever the API server's cache holds: cheap, and what changes from there on follows (docs/facts.md,
         // "resourceVersion=0 reads the cache").
         let version = self.version.as_deref().unwrap_or("0");
-        let query = [
-            ("watch", "true"),
-            ("allowWatchBookmarks", "true"),
-            ("timeoutSeconds", SECONDS),
-            ("resourceVersion", version),
-        ];
+        let request = self.request.clone().query("resourceVersion", version);
         let begun = Instant::now();
-        let request = Send::get(&self.path).query(&query);
-        match self.cluster.stream(&self.call, request).await {
+        match self.cluster.stream(&request).await {
             Ok(body) => Ok(Open {
                 body,
                 dead_at: begun.max(Instant::now()) + DEAD_AFTER,
@@ -129,24 +117,22 @@ impl TestRunWatch {
 
     /// `None`: it only says where to go on, or is of a TestRun that can't be understood: the cycle tells of those.
     fn change(&mut self, line: &[u8]) -> Result<Option<Change>, ClusterError> {
-        let malformed = |problem: String| ClusterError::Malformed {
-            call: Box::new(self.call.clone()),
-            problem,
-        };
-        let event: Event<'_> =
-            serde_json::from_slice(line).map_err(|error| malformed(error.to_string()))?;
+        let request = &self.request;
+        let event: Event<'_> = serde_json::from_slice(line)
+            .map_err(|error| ClusterError::malformed(request, error))?;
         if event.kind == "ERROR" {
             // The version is too old, most likely (docs/facts.md, "A watch from too far back gets an ERROR event").
             let problem = format!("the watch ended with {}", event.object.get());
-            let error = malformed(problem.chars().take(500).collect());
+            let problem: String = problem.chars().take(500).collect();
+            let error = ClusterError::malformed(request, problem);
             (self.version, self.open) = (None, None);
             return Err(error);
         }
         let object = event.object.get().as_bytes();
-        let bare: Bare =
-            serde_json::from_slice(object).map_err(|error| malformed(error.to_string()))?;
+        let bare: Bare = serde_json::from_slice(object)
+            .map_err(|error| ClusterError::malformed(request, error))?;
         self.version = bare.metadata.resource_version;
-        let Ok(test_run) = decode_object(object, test_run) else {
+        let Ok(test_run) = TestRun::decode(object) else {
             return Ok(None);
         };
         Ok(match event.kind {
@@ -159,7 +145,7 @@ impl TestRunWatch {
 
 impl Open {
     /// The next line; `None` at the end of the watch, which is its ordinary one or that of a dead connection.
-    async fn line(&mut self, call: &Call) -> Result<Option<Bytes>, ClusterError> {
+    async fn line(&mut self, request: &Request) -> Result<Option<Bytes>, ClusterError> {
         loop {
             if let Some(line) = self.lines.pop_front() {
                 return Ok(Some(line));
@@ -175,7 +161,7 @@ impl Open {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => {
                     return Err(ClusterError::BrokenOff {
-                        call: Box::new(call.clone()),
+                        request: request.for_error(),
                         problem: chain(&error),
                     });
                 }
@@ -183,10 +169,8 @@ impl Open {
             self.buffer.extend_from_slice(&data);
             self.take_lines();
             if self.buffer.len() > LONGEST_EVENT {
-                return Err(ClusterError::Malformed {
-                    call: Box::new(call.clone()),
-                    problem: format!("an event has more than {LONGEST_EVENT} bytes"),
-                });
+                let problem = format!("an event has more than {LONGEST_EVENT} bytes");
+                return Err(ClusterError::malformed(request, problem));
             }
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cli::{Job, JobAction, OutputFormat};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Lease};
 use crate::config::Config;
 use crate::harmless;
 use crate::store::{CycleRecord, StoreError};
@@ -60,7 +60,7 @@ impl Status {
         let control = map.read().await.context("cannot show the job")?;
         let holder = match &config.lease {
             Some(lease) => cluster
-                .lease(map.namespace(), lease)
+                .find::<Lease>(map.namespace(), lease)
                 .await
                 .map(|lease| lease.and_then(|lease| lease.spec.holder().map(str::to_owned)))
                 .map_err(|error| error.to_string()),

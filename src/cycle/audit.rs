@@ -30,7 +30,7 @@ pub struct Audited {
 ///
 /// # Errors
 /// Those of reading the log or the record.
-pub async fn audit<E>(
+pub(crate) async fn audit<E>(
     cluster: &Cluster,
     store: &Reader,
     log: &LogOptions<'_>,

@@ -39,11 +39,11 @@ pub struct Sight<'a> {
     /// The TestRuns.
     pub test_runs: &'a [TestRun],
     /// Those that can't be read.
-    pub bad_test_runs: &'a [Malformed],
+    pub(crate) bad_test_runs: &'a [Malformed],
     /// The pods of TestRuns.
     pub pods: &'a [Pod],
     /// Those that can't be read.
-    pub bad_pods: &'a [Malformed],
+    pub(crate) bad_pods: &'a [Malformed],
     /// Which steps TestRuns belong to, by uid.
     pub claimed: &'a HashMap<String, i64>,
     /// The log streams of the steps.

@@ -201,7 +201,7 @@ impl Action {
 
 /// Why an action failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ControlError {
+pub(crate) enum ControlError {
     /// Others change the ConfigMap all the time.
     #[error(
         "the ConfigMap {namespace}/{name} was changed by others {TRIES} times while this change was made; try again"
@@ -219,7 +219,7 @@ pub enum ControlError {
 
 /// The control ConfigMap in a cluster.
 #[derive(Clone, Debug)]
-pub struct ControlMap {
+pub(crate) struct ControlMap {
     cluster: Cluster,
     namespace: String,
     name: String,
@@ -228,7 +228,7 @@ pub struct ControlMap {
 
 impl ControlMap {
     /// The ConfigMap of that name; `defaults` hold where it says nothing.
-    pub fn new(cluster: Cluster, namespace: &str, name: &str, defaults: Defaults) -> Self {
+    pub(crate) fn new(cluster: Cluster, namespace: &str, name: &str, defaults: Defaults) -> Self {
         Self {
             cluster,
             namespace: namespace.to_owned(),
@@ -238,17 +238,17 @@ impl ControlMap {
     }
 
     /// The ConfigMap's namespace.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
 
     /// What holds where the ConfigMap says nothing.
-    pub fn defaults(&self) -> Defaults {
+    pub(crate) fn defaults(&self) -> Defaults {
         self.defaults
     }
 
     /// The same ConfigMap, for requests that must be done by `deadline`.
-    pub fn until(&self, deadline: Instant) -> Self {
+    pub(crate) fn until(&self, deadline: Instant) -> Self {
         Self {
             cluster: self.cluster.until(deadline),
             ..self.clone()
@@ -259,8 +259,8 @@ impl ControlMap {
     ///
     /// # Errors
     /// [`ClusterError`]; no ConfigMap is none.
-    pub async fn read(&self) -> Result<Control, ClusterError> {
-        let map = self.cluster.config_map(&self.namespace, &self.name).await?;
+    pub(crate) async fn read(&self) -> Result<Control, ClusterError> {
+        let map = self.cluster.find(&self.namespace, &self.name).await?;
         Ok(self.resolve(map.as_ref()))
     }
 
@@ -269,12 +269,12 @@ impl ControlMap {
     ///
     /// It looks again each second. A watch would tell sooner, but one whose connection has died tells nothing, and nothing
     /// says that it has.
-    pub async fn follow(&self, control: watch::Sender<Control>) {
+    pub(crate) async fn follow(&self, control: watch::Sender<Control>) {
         let mut last_problem = String::new();
         let mut last_map = None;
         loop {
             let look = self.until(Instant::now() + LOOK_TIMEOUT);
-            let look = look.cluster.config_map(&self.namespace, &self.name);
+            let look = look.cluster.find(&self.namespace, &self.name);
             let look = tokio::select! {
                 look = look => look,
                 () = control.closed() => return,
@@ -310,27 +310,18 @@ impl ControlMap {
     ///
     /// # Errors
     /// [`ControlError`]
-    pub async fn apply(&self, action: Action) -> Result<Control, ControlError> {
+    pub(crate) async fn apply(&self, action: Action) -> Result<Control, ControlError> {
         for _ in 0..TRIES {
-            let known = self.cluster.config_map(&self.namespace, &self.name).await?;
+            let read = self.cluster.find(&self.namespace, &self.name).await?;
             let change = change(action, Timestamp::now());
-            let outcome = match known {
-                Some(known) => {
-                    let version = &known.resource_version;
-                    self.cluster
-                        .patch_config_map(&self.namespace, &self.name, version, &change)
-                        .await
-                }
-                None => {
-                    self.cluster
-                        .create_config_map(&self.namespace, &self.name, &change)
-                        .await
-                }
-            };
-            match outcome {
+            let written = self
+                .cluster
+                .write(&self.namespace, &self.name, read.as_ref(), &change)
+                .await;
+            match written {
                 Ok(map) => return Ok(self.resolve(Some(&map))),
-                // Others changed it, or made it, in between: what they said may matter.
-                Err(ClusterError::Rejected { code: 409, .. }) => {}
+                // Others may have said something that matters: read it again.
+                Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -159,33 +159,24 @@ impl Election {
 
     async fn attempt(&mut self, deadline: Instant) -> Result<Leadership, ClusterError> {
         let cluster = self.cluster.until(deadline);
-        let lease = cluster.lease(&self.namespace, &self.name).await?;
+        let lease = cluster.find(&self.namespace, &self.name).await?;
         let now = Timestamp::now();
         self.candidate.observe(lease.as_ref(), Instant::now());
-        let outcome = match self.candidate.decide(lease.as_ref(), now, Instant::now()) {
+        let spec = match self.candidate.decide(lease.as_ref(), now, Instant::now()) {
             Move::Wait => return Ok(self.candidate.standby()),
-            Move::Create => {
-                let spec = self.candidate.ours(None, now);
-                cluster
-                    .create_lease(&self.namespace, &self.name, &spec)
-                    .await
-            }
-            Move::Update(spec) => {
-                let version = lease
-                    .map(|lease| lease.resource_version)
-                    .unwrap_or_default();
-                cluster
-                    .update_lease(&self.namespace, &self.name, &version, &spec)
-                    .await
-            }
+            Move::Create => self.candidate.ours(None, now),
+            Move::Update(spec) => spec,
         };
-        match outcome {
+        let written = cluster
+            .write(&self.namespace, &self.name, lease.as_ref(), &spec)
+            .await;
+        match written {
             Ok(lease) => {
                 self.candidate.observe(Some(&lease), Instant::now());
                 Ok(Leadership::Leader)
             }
             // Somebody was faster; the next look tells who.
-            Err(ClusterError::Rejected { code: 409, .. }) => Ok(self.candidate.standby()),
+            Err(error) if error.is_conflict() => Ok(self.candidate.standby()),
             Err(error) => Err(error),
         }
     }
@@ -195,7 +186,7 @@ impl Election {
         // The connection may have died unnoticed.
         let cluster = self.cluster.apart(RELEASE_PATIENCE);
         let cluster = cluster.until(Instant::now() + RELEASE_TIMEOUT);
-        let Ok(Some(lease)) = cluster.lease(&self.namespace, &self.name).await else {
+        let Ok(Some(lease)) = cluster.find::<Lease>(&self.namespace, &self.name).await else {
             return;
         };
         if lease.spec.holder() != Some(&self.candidate.identity) {
@@ -206,10 +197,10 @@ impl Election {
             // As client-go: a lease of a second, which nobody needs to wait for.
             lease_duration_seconds: Some(1),
             renew_time: Some(Timestamp::now()),
-            ..lease.spec
+            ..lease.spec.clone()
         };
         let released = cluster
-            .update_lease(&self.namespace, &self.name, &lease.resource_version, &spec)
+            .write(&self.namespace, &self.name, Some(&lease), &spec)
             .await;
         match released {
             Ok(_) => tracing::info!(lease = self.name, "the lease is given up"),
