@@ -18,7 +18,7 @@ use super::plan::StepPlan;
 use super::report::Failure;
 use super::{Begun, RunError, Settings, failure};
 use crate::cluster::{Cluster, ClusterError, Finalizer, Hold, Namespaces, Release, TestRun};
-use crate::store::{HeldStep, Step, Store, StoreError};
+use crate::store::{HeldStep, Step, StepId, Store, StoreError};
 
 /// Finalizers put on or taken off at a time.
 const CONCURRENCY: usize = 8;
@@ -133,7 +133,7 @@ pub(super) async fn put(
         is_forgotten.then_some(plan.step.id)
     });
     store
-        .set_held(&forgotten.collect::<Vec<i64>>(), true)
+        .set_held(&forgotten.collect::<Vec<StepId>>(), true)
         .await?;
     put_on(cluster, store, &rules, &wanted).await
 }
@@ -206,7 +206,7 @@ async fn put_on(
     rules: &Rules,
     wanted: &[(&Step, &TestRun)],
 ) -> Result<Vec<Failure>, StoreError> {
-    let mut step_ids: Vec<i64> = wanted.iter().map(|(step, _)| step.id).collect();
+    let mut step_ids: Vec<StepId> = wanted.iter().map(|(step, _)| step.id).collect();
     store.set_held(&step_ids, true).await?;
     let outcomes = stream::iter(0..wanted.len()).map(|number| async move {
         let (step, test_run) = wanted[number];
@@ -253,7 +253,7 @@ pub(super) async fn take_off(
     settings: &Settings,
     plans: &[StepPlan],
     test_runs: &HashMap<&str, &TestRun>,
-    claimed: &HashMap<String, i64>,
+    claimed: &HashMap<String, StepId>,
     now: Timestamp,
 ) -> Result<(Vec<Failure>, usize), StoreError> {
     let are_held = |test_run: &&TestRun| test_run.is_held();
@@ -266,7 +266,7 @@ pub(super) async fn take_off(
         return Ok((Vec::new(), 0));
     }
     let rules = Rules::of(settings, store).await?;
-    let over: Vec<i64> = plans
+    let over: Vec<StepId> = plans
         .iter()
         .filter(|plan| plan.record.status.is_final())
         .map(|plan| plan.step.id)
@@ -275,7 +275,7 @@ pub(super) async fn take_off(
     let is_done = |plan: &StepPlan| {
         plan.is_to_stop() || (plan.record.status.is_final() && !open.contains(&plan.step.id))
     };
-    let held: HashSet<i64> = store
+    let held: HashSet<StepId> = store
         .held_steps(&settings.scope())
         .await?
         .iter()
@@ -309,7 +309,7 @@ pub(super) async fn take_off(
     }
     // Of steps at their end: the database was restored, or another one's k6sync died.
     let is_left_behind = |test_run: &TestRun| {
-        let is_over = |step_id: &i64| !active.contains(step_id);
+        let is_over = |step_id: &StepId| !active.contains(step_id);
         test_run.bears(&rules.own) && claimed.get(&test_run.uid).is_some_and(is_over)
     };
     let freed: HashSet<&str> = to_free.iter().filter_map(|bearer| bearer.uid).collect();
@@ -333,7 +333,7 @@ pub(super) async fn take_off(
 }
 
 /// Takes the finalizers off; returns the steps whose TestRuns are free, and what went wrong.
-async fn free(cluster: &Cluster, bearers: &[Bearer<'_>]) -> (Vec<i64>, Vec<Failure>) {
+async fn free(cluster: &Cluster, bearers: &[Bearer<'_>]) -> (Vec<StepId>, Vec<Failure>) {
     let outcomes = stream::iter(0..bearers.len()).map(|number| async move {
         let Bearer {
             step,
@@ -350,7 +350,7 @@ async fn free(cluster: &Cluster, bearers: &[Bearer<'_>]) -> (Vec<i64>, Vec<Failu
             Err(error) => Err(step.map(|step| refused(step, "release", &error))),
         }
     });
-    let outcomes: Vec<Result<Option<i64>, Option<Failure>>> =
+    let outcomes: Vec<Result<Option<StepId>, Option<Failure>>> =
         outcomes.buffer_unordered(CONCURRENCY).collect().await;
     let (mut free, mut failures) = (Vec::new(), Vec::new());
     for outcome in outcomes {
@@ -538,7 +538,7 @@ fn warn_of_deletion(plan: &StepPlan, test_run: &TestRun, rules: &Rules) {
     if let Some(asked) = test_run.deletion_timestamp {
         let until = asked.checked_add(rules.timeout).unwrap_or(Timestamp::MAX);
         tracing::warn!(
-            run = plan.step.test_run_id,
+            run = plan.step.test_run_id.0,
             step = plan.step.name,
             namespace = test_run.namespace,
             k6_test_name = test_run.name,

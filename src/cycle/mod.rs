@@ -44,7 +44,8 @@ use crate::cluster::{
 use crate::harmless;
 use crate::isolate::isolated;
 use crate::store::{
-    BadStep, CycleError, CycleRecord, Step, StepScope, StepUpdate, Store, StoreError, Stream,
+    BadStep, CycleError, CycleRecord, RunId, Step, StepId, StepScope, StepUpdate, Store,
+    StoreError, Stream, StreamId,
 };
 
 /// The end of a log that is searched for the last error, in chunks.
@@ -262,7 +263,7 @@ async fn reconcile(
     failures.extend(unreadable(&test_runs.malformed, &steps));
 
     // Streams before pods: one that is known and has no pod is then really gone, and not another sync's discovery.
-    let step_ids: Vec<i64> = steps.iter().map(|step| step.id).collect();
+    let step_ids: Vec<StepId> = steps.iter().map(|step| step.id).collect();
     let streams = store.streams(&step_ids).await?;
     let mut pods = Listed::default();
     if !steps.is_empty() {
@@ -299,7 +300,7 @@ async fn reconcile(
     {
         return Err(error.into());
     }
-    let quiet: Vec<i64> = captured
+    let quiet: Vec<StreamId> = captured
         .iter()
         .filter_map(|(_, captured)| captured.quiet_stream)
         .collect();
@@ -311,7 +312,7 @@ async fn reconcile(
     }
 
     let updates: Vec<StepUpdate> = plans.iter().filter_map(update).collect();
-    let seen: Vec<(i64, i64)> = plans
+    let seen: Vec<(StepId, RunId)> = plans
         .iter()
         .filter(|plan| !plan.awaits_cluster)
         .map(|plan| (plan.step.id, plan.step.test_run_id))
@@ -430,13 +431,13 @@ fn is_of(step: &Step, test_runs: &[TestRun]) -> bool {
 }
 
 /// What went wrong with single steps.
-fn step_failures(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Vec<Failure> {
+fn step_failures(plans: &[StepPlan], captured: &[(StepId, Captured)]) -> Vec<Failure> {
     let mut failures = Vec::new();
     for plan in plans {
         let errors = plan.errors.iter().cloned();
         failures.extend(errors.map(|error| failure(&plan.step, error)));
     }
-    let steps: HashMap<i64, &Step> = plans.iter().map(|p| (p.step.id, &p.step)).collect();
+    let steps: HashMap<StepId, &Step> = plans.iter().map(|p| (p.step.id, &p.step)).collect();
     for (step_id, captured) in captured {
         if let (Some(error), Some(step)) = (&captured.error, steps.get(step_id)) {
             failures.push(failure(step, error.to_string()));
@@ -468,7 +469,7 @@ fn report(
     settings: &Settings,
     begun: &Begun,
     plans: &[StepPlan],
-    captured: &[(i64, Captured)],
+    captured: &[(StepId, Captured)],
     updated: usize,
     failures: Vec<Failure>,
 ) -> Report {
@@ -487,7 +488,7 @@ fn report(
             }
         );
     }
-    let with_new_lines: HashSet<i64> = captured
+    let with_new_lines: HashSet<StepId> = captured
         .iter()
         .filter(|(_, captured)| captured.lines > 0)
         .map(|(step_id, _)| *step_id)
@@ -509,7 +510,7 @@ fn report(
 fn sight<'a>(
     test_runs: &'a Listed<TestRun>,
     pods: &'a Listed<Pod>,
-    claimed: &'a HashMap<String, i64>,
+    claimed: &'a HashMap<String, StepId>,
     streams: &'a [Stream],
     settings: &'a Settings,
     now: Timestamp,
@@ -534,8 +535,8 @@ async fn claims(
     store: &Store,
     steps: &[Step],
     test_runs: &[TestRun],
-) -> Result<HashMap<String, i64>, StoreError> {
-    let mut claimed: HashMap<String, i64> = steps
+) -> Result<HashMap<String, StepId>, StoreError> {
+    let mut claimed: HashMap<String, StepId> = steps
         .iter()
         .filter_map(|step| Some((step.record.k6_uid.clone()?, step.id)))
         .collect();
@@ -574,7 +575,7 @@ fn unreadable(malformed: &[Malformed], steps: &[Step]) -> Vec<Failure> {
 async fn note_streams(
     store: &Store,
     plans: &[StepPlan],
-    step_ids: &[i64],
+    step_ids: &[StepId],
     known: Vec<Stream>,
 ) -> Result<Streams, StoreError> {
     let news: Vec<_> = plans
@@ -600,7 +601,7 @@ async fn capture_logs(
     streams: &Streams,
     deadline: Instant,
     now: Timestamp,
-) -> Vec<(i64, Captured)> {
+) -> Vec<(StepId, Captured)> {
     let mut tasks = Vec::new();
     for plan in plans {
         for planned in plan
@@ -690,7 +691,7 @@ fn update(plan: &StepPlan) -> Option<StepUpdate> {
     })
 }
 
-fn details(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Details {
+fn details(plans: &[StepPlan], captured: &[(StepId, Captured)]) -> Details {
     let mut details = Details::default();
     for plan in plans {
         *details.statuses.entry(plan.record.status).or_default() += 1;
@@ -710,13 +711,13 @@ fn failure(step: &Step, error: String) -> Failure {
         k6_test_name: step.k6_test_name.clone(),
         namespace: step.namespace.clone(),
         error,
-        step_id: (step.id > 0).then_some(step.id),
+        step_id: (!step.id.is_imagined()).then_some(step.id),
     }
 }
 
 /// What a dry run would have done, a line each.
-fn changes(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Vec<String> {
-    let mut lines: HashMap<i64, (i64, usize)> = HashMap::new();
+fn changes(plans: &[StepPlan], captured: &[(StepId, Captured)]) -> Vec<String> {
+    let mut lines: HashMap<StepId, (i64, usize)> = HashMap::new();
     for (step_id, captured) in captured {
         let sum = lines.entry(*step_id).or_default();
         sum.0 += captured.lines;
@@ -726,7 +727,7 @@ fn changes(plans: &[StepPlan], captured: &[(i64, Captured)]) -> Vec<String> {
     for plan in plans {
         let step = &plan.step;
         let name = format!("{} ({}/{})", step.name, step.namespace, step.k6_test_name);
-        if step.id < 0 {
+        if step.id.is_imagined() {
             changes.push(format!("adopt {name}"));
         }
         if plan.record.status != step.record.status {

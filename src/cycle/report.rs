@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::store::{GapCause, Status};
+use crate::store::{GapCause, Status, StepId};
 
 /// A cycle's report. As JSON it is the contract of `sync-once -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -77,7 +77,7 @@ pub struct Failure {
     pub error: String,
     /// The step's id in the database, if it has one.
     #[serde(skip)]
-    pub step_id: Option<i64>,
+    pub step_id: Option<StepId>,
 }
 
 impl Failure {
@@ -180,7 +180,7 @@ mod tests {
                 k6_test_name: "shop".to_owned(),
                 namespace: "k6".to_owned(),
                 error: "gone".to_owned(),
-                step_id: Some(1),
+                step_id: Some(StepId(1)),
             }],
             dry_run: None,
             details: Details::default(),

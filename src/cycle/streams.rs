@@ -1,6 +1,6 @@
 //! The log streams of a cycle's steps, found by their keys. A cycle may have ten thousand: they are held once, side by side.
 
-use crate::store::{Stream, StreamFacts, StreamKey, StreamPosition};
+use crate::store::{Stream, StreamFacts, StreamId, StreamKey, StreamPosition};
 
 /// In the order of their keys.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl Streams {
             .zip(1..)
             .filter(|(facts, _)| streams.get(&facts.key).is_none())
             .map(|(facts, number)| Stream {
-                id: -number,
+                id: StreamId(-number),
                 facts: (*facts).clone(),
                 position: StreamPosition::default(),
                 complete: false,
