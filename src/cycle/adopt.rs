@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 
 use crate::cluster::TestRun;
-use crate::store::{NewStep, Step};
+use crate::store::{NewStep, Step, StepId};
 
 /// Names the run that a TestRun is a step of.
 pub const RUN_LABEL: &str = "k6sync.dev/run";
@@ -28,7 +28,7 @@ pub enum Discovery {
 /// The TestRuns that no step claims, neither by uid nor by name, as far as `discovery` wants them.
 pub fn unclaimed(
     test_runs: &[TestRun],
-    claimed: &HashMap<String, i64>,
+    claimed: &HashMap<String, StepId>,
     active: &[Step],
     discovery: Discovery,
     cluster: Option<&str>,
@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::Stage;
-    use crate::store::StepRecord;
+    use crate::store::{RunId, StepRecord};
 
     fn test_run(name: &str, labels: &[(&str, &str)]) -> TestRun {
         TestRun {
@@ -104,10 +104,10 @@ mod tests {
             test_run("claimed", &labels),
             test_run("awaited", &labels),
         ];
-        let claimed = HashMap::from([("uid-claimed".to_owned(), 7)]);
+        let claimed = HashMap::from([("uid-claimed".to_owned(), StepId(7))]);
         let awaiting = Step {
-            id: 1,
-            test_run_id: 1,
+            id: StepId(1),
+            test_run_id: RunId(1),
             name: "a dashboard's".to_owned(),
             namespace: "ns".to_owned(),
             k6_test_name: "awaited".to_owned(),

@@ -5,7 +5,7 @@
 use super::compare::{Comparison, Counts};
 use super::cursor::{Lines, Splitter};
 use crate::cluster::{Cluster, ClusterError, LogOptions, LogStream};
-use crate::store::{Gap, Reader, StoreError, sql_text};
+use crate::store::{Gap, Reader, StoreError, StreamId, sql_text};
 
 /// Chunks of a record read at a time.
 const CHUNKS: i64 = 8;
@@ -14,7 +14,7 @@ const CHUNKS: i64 = 8;
 #[derive(Clone, Copy, Debug)]
 pub struct Audited {
     /// `log_streams.id`
-    pub stream_id: i64,
+    pub stream_id: StreamId,
     /// Lines stored; what another sync adds meanwhile is of no account.
     pub lines: i64,
     /// Nothing will be added: what the log has beyond it is missing.
@@ -80,7 +80,7 @@ where
 /// A record, chunk by chunk.
 struct Record<'a> {
     store: &'a Reader,
-    stream_id: i64,
+    stream_id: StreamId,
     lines_left: u64,
     next_seq: i64,
 }

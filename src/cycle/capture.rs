@@ -18,8 +18,8 @@ use crate::cluster::{Cluster, ClusterError, LogOptions, Room};
 use crate::harmless;
 use crate::isolate::{Bug, isolated_future};
 use crate::store::{
-    Append, Appended, Chunk, Gap, GapCause, Step, Store, StoreError, Stream, StreamPosition,
-    sql_text,
+    Append, Appended, Chunk, Gap, GapCause, Step, Store, StoreError, Stream, StreamId,
+    StreamPosition, sql_text,
 };
 
 /// Just after a rotation an ended container's log can look empty (docs/facts.md,
@@ -58,7 +58,7 @@ pub struct Captured {
     /// Why gaps were marked.
     pub gaps: Vec<GapCause>,
     /// The stream, if it has long been quiet and there was nothing new.
-    pub quiet_stream: Option<i64>,
+    pub quiet_stream: Option<StreamId>,
     /// What went wrong; the lines before it are stored.
     pub error: Option<CaptureError>,
 }
@@ -555,7 +555,7 @@ impl Capture<'_> {
     fn warn(&self, gap: Gap) {
         let Task { step, stream, .. } = self.task;
         tracing::warn!(
-            run = step.test_run_id,
+            run = step.test_run_id.0,
             step = step.name,
             namespace = step.namespace,
             k6_test_name = step.k6_test_name,

@@ -10,14 +10,14 @@ use super::recorder::recorder;
 use super::settings::Settings;
 use super::streams::Streams;
 use crate::cluster::{Cluster, UNANSWERED};
-use crate::store::{Store, StoreError};
+use crate::store::{StepId, Store, StoreError, StreamId};
 
 /// Captures under way for each log request that is allowed at a time: some ask for logs while others are being stored. To
 /// these come those whose logs do not come.
 const CAPTURES_A_REQUEST: usize = 2;
 
 /// What came of each log, with the id of its step.
-pub(super) type Captures = Vec<(i64, Captured)>;
+pub(super) type Captures = Vec<(StepId, Captured)>;
 
 /// Brings all logs up to date, as many at a time as the settings say, and notes which of them are quiet. No log is read
 /// after `deadline`; `now` is the API server's time.
@@ -55,7 +55,7 @@ pub(super) async fn bring_up_to_date(
     }
     if settings.may_rest {
         let each = captures.iter();
-        let quiet: Vec<i64> = each.filter_map(|(_, log)| log.quiet_stream).collect();
+        let quiet: Vec<StreamId> = each.filter_map(|(_, log)| log.quiet_stream).collect();
         store.note_quiet(&quiet, now).await?;
     }
     Ok(captures)

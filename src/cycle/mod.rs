@@ -46,7 +46,7 @@ pub use self::settings::{Effect, Settings};
 use self::settings::{TIME_TO_RECORD, TIME_TO_RELEASE, TIME_TO_STORE};
 use self::streams::Streams;
 use crate::cluster::{Cluster, Listed, Namespaces, Reach, TestRun};
-use crate::store::{StepUpdate, Store};
+use crate::store::{RunId, StepId, StepUpdate, Store};
 
 /// Steps of a k6sync from before clusters were told apart wait this long for the cluster that has their TestRun.
 const UNCLAIMED_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -174,7 +174,7 @@ async fn reconcile(
     failures.extend(ownership::unreadable(&test_runs.malformed, &steps));
 
     // Streams before pods: one that is known and has no pod is then really gone, and not another sync's discovery.
-    let step_ids: Vec<i64> = steps.iter().map(|step| step.id).collect();
+    let step_ids: Vec<StepId> = steps.iter().map(|step| step.id).collect();
     let known_streams = store.streams(&step_ids).await?;
     let mut pods = Listed::default();
     if !steps.is_empty() {
@@ -227,7 +227,7 @@ async fn reconcile(
 
     // Commit what is to be said of the steps, and of their runs.
     let updates: Vec<StepUpdate> = plans.iter().filter_map(StepPlan::update).collect();
-    let seen: Vec<(i64, i64)> = plans
+    let seen: Vec<(StepId, RunId)> = plans
         .iter()
         .filter(|plan| !plan.awaits_cluster)
         .map(|plan| (plan.step.id, plan.step.test_run_id))

@@ -5,8 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::identity::Identity;
 use super::report::Failure;
 use crate::cluster::{Cluster, ClusterError, Listed, Malformed, Reach, TestRun};
-use crate::store::{BadStep, Step};
-use crate::store::{Store, StoreError};
+use crate::store::{BadStep, Step, StepId, Store, StoreError};
 
 /// Takes out the steps that are not this cluster's to judge. Of an unknown cluster only what can be seen is judged, since
 /// what can't may be in another one. A step that names a cluster that nobody knows is reported.
@@ -100,8 +99,8 @@ pub(super) async fn claims(
     store: &Store,
     steps: &[Step],
     test_runs: &[TestRun],
-) -> Result<HashMap<String, i64>, StoreError> {
-    let mut claimed: HashMap<String, i64> = steps
+) -> Result<HashMap<String, StepId>, StoreError> {
+    let mut claimed: HashMap<String, StepId> = steps
         .iter()
         .filter_map(|step| Some((step.record.k6_uid.clone()?, step.id)))
         .collect();

@@ -12,7 +12,7 @@ use crate::cluster::{
 use crate::harmless;
 use crate::isolate::isolated;
 use crate::store::{
-    GapCause, Role, Status, Step, StepRecord, StepUpdate, Stream, StreamFacts, StreamKey,
+    GapCause, Role, Status, Step, StepId, StepRecord, StepUpdate, Stream, StreamFacts, StreamKey,
     StreamState,
 };
 
@@ -45,7 +45,7 @@ pub struct Sight<'a> {
     /// Those that can't be read.
     pub(crate) bad_pods: &'a [Malformed],
     /// Which steps TestRuns belong to, by uid.
-    pub claimed: &'a HashMap<String, i64>,
+    pub claimed: &'a HashMap<String, StepId>,
     /// The log streams of the steps.
     pub streams: &'a [Stream],
     /// The time by the API server's clock, by which the objects are stamped too; not after the pods were listed.
@@ -154,12 +154,12 @@ struct Index<'a> {
     by_name: HashMap<(&'a str, &'a str), &'a TestRun>,
     pods: HashMap<(&'a str, &'a str), Vec<&'a Pod>>,
     /// Which step a pod's streams belong to.
-    pod_owner: HashMap<&'a str, i64>,
-    streams: HashMap<i64, Vec<&'a Stream>>,
+    pod_owner: HashMap<&'a str, StepId>,
+    streams: HashMap<StepId, Vec<&'a Stream>>,
     /// The step that an unpinned TestRun goes to: of several that name it, the oldest.
-    claimant: HashMap<(String, String), i64>,
+    claimant: HashMap<(String, String), StepId>,
     /// The step that pods go to when their TestRun is gone: of several that named it, the youngest.
-    heir: HashMap<(String, String), i64>,
+    heir: HashMap<(String, String), StepId>,
 }
 
 impl<'a> Index<'a> {
@@ -217,7 +217,7 @@ impl<'a> Index<'a> {
     }
 
     /// The step's own TestRun.
-    fn test_run(&self, step: &Step, claimed: &HashMap<String, i64>) -> Option<&'a TestRun> {
+    fn test_run(&self, step: &Step, claimed: &HashMap<String, StepId>) -> Option<&'a TestRun> {
         if let Some(uid) = &step.record.k6_uid {
             return self.by_uid.get(uid.as_str()).copied();
         }
@@ -482,12 +482,12 @@ struct Life {
 
 /// What there is to record of a pod: its containers' lives whose logs can be asked for.
 pub fn shown(pod: &Pod) -> Vec<StreamFacts> {
-    let lives = lives(pod, 0).into_iter();
+    let lives = lives(pod, StepId::default()).into_iter();
     lives.map(|life| life.facts).collect()
 }
 
 /// The lives of a pod's containers whose logs can be asked for: the present one, and the one before it.
-fn lives(pod: &Pod, step_id: i64) -> Vec<Life> {
+fn lives(pod: &Pod, step_id: StepId) -> Vec<Life> {
     let mut lives = Vec::new();
     for container in &pod.containers {
         let life = |restart_count: i64, state: &ContainerState, previous: bool| {
@@ -520,7 +520,7 @@ fn lives(pod: &Pod, step_id: i64) -> Vec<Life> {
 fn life(
     pod: &Pod,
     container: &Container,
-    step_id: i64,
+    step_id: StepId,
     restart_count: i64,
     state: &ContainerState,
     previous: bool,
@@ -585,7 +585,7 @@ fn blank_facts(
     pod: &Pod,
     container: &str,
     kind: ContainerKind,
-    step_id: i64,
+    step_id: StepId,
     restart_count: i64,
 ) -> StreamFacts {
     StreamFacts {

@@ -4,7 +4,9 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::{Append, Appended, Chunk, Store, StoreError, StreamAppend, StreamPosition};
+use crate::store::{
+    Append, Appended, Chunk, Store, StoreError, StreamAppend, StreamId, StreamPosition,
+};
 
 /// Appends in one transaction: others wait for it, and with a great many it takes no less time for each.
 const MOST_APPENDS: usize = 256;
@@ -38,7 +40,7 @@ impl Recorder {
     /// [`StoreError::Statement`]
     pub(super) async fn append(
         &self,
-        stream_id: i64,
+        stream_id: StreamId,
         position: StreamPosition,
         new: Append,
     ) -> Result<Appended, StoreError> {

@@ -13,7 +13,7 @@ use super::plan::StepPlan;
 use super::settings::Settings;
 use crate::cluster::Reach;
 use crate::harmless;
-use crate::store::{BadStep, CycleError, CycleRecord, GapCause, Status, Step};
+use crate::store::{BadStep, CycleError, CycleRecord, GapCause, Status, Step, StepId};
 
 /// When a cycle began, on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +100,7 @@ pub struct Failure {
     pub error: String,
     /// The step's id in the database, if it has one.
     #[serde(skip)]
-    pub step_id: Option<i64>,
+    pub step_id: Option<StepId>,
 }
 
 impl Failure {
@@ -110,7 +110,7 @@ impl Failure {
             k6_test_name: step.k6_test_name.clone(),
             namespace: step.namespace.clone(),
             error,
-            step_id: (step.id > 0).then_some(step.id),
+            step_id: (!step.id.is_imagined()).then_some(step.id),
         }
     }
 
@@ -144,7 +144,7 @@ impl Report {
                 }
             );
         }
-        let with_new_lines: HashSet<i64> = captures
+        let with_new_lines: HashSet<StepId> = captures
             .iter()
             .filter(|(_, captured)| captured.lines > 0)
             .map(|(step_id, _)| *step_id)
@@ -283,7 +283,7 @@ pub(super) fn failures_of_steps(plans: &[StepPlan], captures: &Captures) -> Vec<
         let errors = plan.errors.iter().cloned();
         failures.extend(errors.map(|error| Failure::of_step(&plan.step, error)));
     }
-    let steps: HashMap<i64, &Step> = plans.iter().map(|p| (p.step.id, &p.step)).collect();
+    let steps: HashMap<StepId, &Step> = plans.iter().map(|p| (p.step.id, &p.step)).collect();
     for (step_id, captured) in captures {
         if let (Some(error), Some(step)) = (&captured.error, steps.get(step_id)) {
             failures.push(Failure::of_step(step, error.to_string()));
@@ -326,7 +326,7 @@ fn details(plans: &[StepPlan], captures: &Captures) -> Details {
 
 /// What a dry run would have done, a line each.
 pub(super) fn changes(plans: &[StepPlan], captures: &Captures) -> Vec<String> {
-    let mut lines: HashMap<i64, (i64, usize)> = HashMap::new();
+    let mut lines: HashMap<StepId, (i64, usize)> = HashMap::new();
     for (step_id, captured) in captures {
         let sum = lines.entry(*step_id).or_default();
         sum.0 += captured.lines;
@@ -336,7 +336,7 @@ pub(super) fn changes(plans: &[StepPlan], captures: &Captures) -> Vec<String> {
     for plan in plans {
         let step = &plan.step;
         let name = format!("{} ({}/{})", step.name, step.namespace, step.k6_test_name);
-        if step.id < 0 {
+        if step.id.is_imagined() {
             changes.push(format!("adopt {name}"));
         }
         if plan.record.status != step.record.status {
@@ -434,7 +434,7 @@ mod tests {
                 k6_test_name: "shop".to_owned(),
                 namespace: "k6".to_owned(),
                 error: "gone".to_owned(),
-                step_id: Some(1),
+                step_id: Some(StepId(1)),
             }],
             dry_run: None,
             details: Details::default(),

@@ -1,7 +1,9 @@
 //! The log streams of a cycle's steps, found by their keys. A cycle may have ten thousand: they are held once, side by side.
 
 use super::plan::StepPlan;
-use crate::store::{Store, StoreError, Stream, StreamFacts, StreamKey, StreamPosition};
+use crate::store::{
+    StepId, Store, StoreError, Stream, StreamFacts, StreamId, StreamKey, StreamPosition,
+};
 
 /// In the order of their keys.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ impl Streams {
             .zip(1..)
             .filter(|(facts, _)| streams.get(&facts.key).is_none())
             .map(|(facts, number)| Stream {
-                id: -number,
+                id: StreamId(-number),
                 facts: (*facts).clone(),
                 position: StreamPosition::default(),
                 complete: false,
@@ -34,7 +36,7 @@ impl Streams {
     pub(super) async fn note(
         store: &Store,
         plans: &[StepPlan],
-        step_ids: &[i64],
+        step_ids: &[StepId],
         known: Vec<Stream>,
     ) -> Result<Self, StoreError> {
         let news: Vec<_> = plans

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ids::{RunId, StepId};
 use super::proof::{self, Digest, SealedStep};
 use super::query::{rows, transaction};
 use super::rows::{json, rows_of};
@@ -104,7 +105,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn claimed(&self, uids: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
+    pub async fn claimed(&self, uids: &[&str]) -> Result<HashMap<String, StepId>, StoreError> {
         if uids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -128,7 +129,7 @@ impl Store {
             return Ok(new
                 .iter()
                 .zip(1..)
-                .map(|(step, number)| adopted(step, -number, -number))
+                .map(|(step, number)| adopted(step, StepId(-number), RunId(-number)))
                 .collect());
         }
         let now = time::to_sql(Timestamp::now());
@@ -141,7 +142,7 @@ impl Store {
             let mut steps = Vec::with_capacity(new.len());
             let mut reopened = Vec::new();
             for step in new.iter().filter(|step| !taken.contains_key(&step.k6_uid)) {
-                let known: Option<(i64, String)> = match step.grouped {
+                let known: Option<(RunId, String)> = match step.grouped {
                     true => {
                         sqlx::query_as(self.sql(FIND_RUN))
                             .bind(&step.run_name)
@@ -152,7 +153,7 @@ impl Store {
                     }
                     false => None,
                 };
-                let run_id: i64 = match known {
+                let run_id: RunId = match known {
                     Some((id, status)) => {
                         if Status::parse(&status).is_some_and(Status::is_final) {
                             reopened.push((id, status, step));
@@ -169,7 +170,7 @@ impl Store {
                             .await?
                     }
                 };
-                let id: i64 = sqlx::query_scalar(self.sql(INSERT_STEP))
+                let id: StepId = sqlx::query_scalar(self.sql(INSERT_STEP))
                     .bind(run_id)
                     .bind(json(step))
                     .fetch_one(&mut *tx)
@@ -184,7 +185,7 @@ impl Store {
         })?;
         for (run, status, step) in reopened {
             tracing::info!(
-                run,
+                run = run.0,
                 was = status,
                 k6_test_name = step.k6_test_name,
                 namespace = step.namespace,
@@ -198,7 +199,7 @@ impl Store {
 
 #[derive(Serialize)]
 struct StepSeal {
-    id: i64,
+    id: StepId,
     seal: Digest,
 }
 
@@ -218,11 +219,11 @@ impl StepSeal {
     }
 }
 
-fn claims(rows: Vec<String>) -> Result<HashMap<String, i64>, sqlx::Error> {
+fn claims(rows: Vec<String>) -> Result<HashMap<String, StepId>, sqlx::Error> {
     #[derive(Deserialize)]
     struct Claim {
         k6_uid: String,
-        id: i64,
+        id: StepId,
     }
     let claims: Vec<Claim> = rows_of(rows)?;
     Ok(claims
@@ -231,7 +232,7 @@ fn claims(rows: Vec<String>) -> Result<HashMap<String, i64>, sqlx::Error> {
         .collect())
 }
 
-fn adopted(step: &NewStep, id: i64, test_run_id: i64) -> Step {
+fn adopted(step: &NewStep, id: StepId, test_run_id: RunId) -> Step {
     Step {
         id,
         test_run_id,

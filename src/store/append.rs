@@ -8,6 +8,7 @@ use sqlx::{PgConnection, QueryBuilder, SqliteConnection};
 
 use super::chunks::Chunk;
 use super::gaps::{Gap, GapRow, INSERT_GAPS};
+use super::ids::StreamId;
 use super::line_times::LineTimes;
 use super::proof::{self, Digest};
 use super::query::transaction;
@@ -35,7 +36,7 @@ pub struct Append {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamAppend {
     /// `log_streams.id`
-    pub stream_id: i64,
+    pub stream_id: StreamId,
     /// Where the stream must still be left off.
     pub position: StreamPosition,
     /// What is new.
@@ -106,7 +107,7 @@ impl Store {
             .iter()
             .map(|append| StreamMove::of(append, noticed_at))
             .collect();
-        let moved: HashMap<i64, i64> = match self.dry_run {
+        let moved: HashMap<StreamId, i64> = match self.dry_run {
             true => appends.iter().map(|append| (append.stream_id, 0)).collect(),
             false => {
                 self.store_appends(appends, &json(&moves), noticed_at)
@@ -131,7 +132,7 @@ impl Store {
         appends: &[StreamAppend],
         moves: &str,
         noticed_at: Timestamp,
-    ) -> Result<HashMap<i64, i64>, StoreError> {
+    ) -> Result<HashMap<StreamId, i64>, StoreError> {
         // Others may act on a log that is complete: a TestRun is let go, and its pods are deleted.
         let begin = match appends.iter().any(|append| append.new.complete) {
             true => self.begin.to_write,
@@ -139,7 +140,7 @@ impl Store {
         };
         transaction!(self, begin, "append log lines", tx => {
             sqlx::query(self.sql(LOCK_STREAMS)).bind(moves).fetch_all(&mut *tx).await?;
-            let moved: HashMap<i64, i64> = sqlx::query_as(self.sql(ADVANCE_STREAMS))
+            let moved: HashMap<StreamId, i64> = sqlx::query_as(self.sql(ADVANCE_STREAMS))
                 .bind(moves)
                 .fetch_all(&mut *tx)
                 .await?
@@ -172,7 +173,7 @@ impl Store {
 /// A stream that moves on: from where, and to where.
 #[derive(Serialize)]
 struct StreamMove {
-    id: i64,
+    id: StreamId,
     at_ts: Option<i64>,
     at_seen: i64,
     at_lines: i64,
@@ -256,7 +257,7 @@ fn gap_rows(append: &StreamAppend, noticed_at: Timestamp) -> impl Iterator<Item 
 /// A chunk and its place.
 #[derive(Clone, Copy, Debug)]
 struct NumberedChunk<'a> {
-    stream_id: i64,
+    stream_id: StreamId,
     seq: i64,
     chunk: &'a Chunk,
 }
@@ -321,7 +322,7 @@ impl InsertChunks for PgConnection {
             .map(|numbered| numbered.chunk.line_times.as_ref().map(LineTimes::as_bytes))
             .collect();
         sqlx::query(INSERT)
-            .bind(column(|numbered| numbered.stream_id))
+            .bind(column(|numbered| numbered.stream_id.0))
             .bind(column(|numbered| numbered.seq))
             .bind(column(|numbered| numbered.chunk.first_ts))
             .bind(column(|numbered| numbered.chunk.last_ts))

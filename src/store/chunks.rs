@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::ids::StreamId;
 use super::line_times::{LineTimes, LineTimesError};
 use super::query::{fetch_all, rows};
 use super::rows::rows_of;
@@ -120,7 +121,7 @@ impl Reader {
     /// [`StoreError::Statement`]
     pub async fn chunk_rows(
         &self,
-        stream_id: i64,
+        stream_id: StreamId,
         seq: i64,
         count: i64,
     ) -> Result<Vec<ChunkRow>, StoreError> {
@@ -139,7 +140,11 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn chunks_before(&self, stream_id: i64, ts: i64) -> Result<ChunksBefore, StoreError> {
+    pub async fn chunks_before(
+        &self,
+        stream_id: StreamId,
+        ts: i64,
+    ) -> Result<ChunksBefore, StoreError> {
         let rows = rows!(self, "read a log", CHUNKS_BEFORE, stream_id, ts)?;
         let sums: Vec<ChunksBefore> =
             rows_of(rows).map_err(|error| self.failed("read a log", &error))?;
@@ -150,7 +155,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn log_tail(&self, stream_id: i64, chunks: i64) -> Result<String, StoreError> {
+    pub async fn log_tail(&self, stream_id: StreamId, chunks: i64) -> Result<String, StoreError> {
         let mut bodies = rows!(
             self,
             "read the end of a log",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ids::{RunId, StepId};
 use super::proof::Digest;
 use super::query::transaction;
 use super::rows::{json, rows_of};
@@ -18,9 +19,9 @@ use super::{Store, StoreError, time};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StepUpdate {
     /// Which step.
-    pub id: i64,
+    pub id: StepId,
     /// Its run.
-    pub test_run_id: i64,
+    pub test_run_id: RunId,
     /// Where its TestRun is: what a row without a namespace is to say once it has a TestRun.
     pub namespace: String,
     /// The version that the decision was made on.
@@ -34,7 +35,7 @@ pub struct StepUpdate {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StepSummary {
     /// Its run.
-    pub test_run_id: i64,
+    pub test_run_id: RunId,
     /// `status`.
     pub status: Status,
     /// `started_at`; one that can't be read counts for nothing.
@@ -49,7 +50,7 @@ pub struct StepSummary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunRecord {
     /// `id`.
-    pub id: i64,
+    pub id: RunId,
     /// `status`.
     pub status: Status,
     /// The earliest start of its steps.
@@ -152,10 +153,10 @@ impl Store {
     pub async fn commit_steps(
         &self,
         updates: &[StepUpdate],
-        looked_at: &[(i64, i64)],
+        looked_at: &[(StepId, RunId)],
         now: Timestamp,
         roll_up: impl Fn(&[StepSummary]) -> Option<RunRecord>,
-    ) -> Result<Vec<i64>, StoreError> {
+    ) -> Result<Vec<StepId>, StoreError> {
         if looked_at.is_empty() {
             return Ok(Vec::new());
         }
@@ -163,12 +164,12 @@ impl Store {
             return Ok(updates.iter().map(|update| update.id).collect());
         }
         let now = time::to_sql(now);
-        let step_ids: Vec<i64> = looked_at.iter().map(|(step, _)| *step).collect();
-        let mut run_ids: Vec<i64> = looked_at.iter().map(|(_, run)| *run).collect();
+        let step_ids: Vec<StepId> = looked_at.iter().map(|(step, _)| *step).collect();
+        let mut run_ids: Vec<RunId> = looked_at.iter().map(|(_, run)| *run).collect();
         run_ids.sort_unstable();
         run_ids.dedup();
         let (step_ids, run_ids) = (json(&step_ids), json(&run_ids));
-        let changing: Vec<i64> = updates.iter().map(|update| update.id).collect();
+        let changing: Vec<StepId> = updates.iter().map(|update| update.id).collect();
         let changing = json(&changing);
         transaction!(self, "store the status of steps", tx => {
             sqlx::query(self.sql(LOCK_RUNS)).bind(&run_ids).fetch_all(&mut *tx).await?;
@@ -189,7 +190,7 @@ impl Store {
                 }
             };
             sqlx::query(self.sql(TOUCH_STEPS)).bind(&step_ids).bind(&now).execute(&mut *tx).await?;
-            let changed: Vec<i64> = updated.iter().map(|step| step.test_run_id).collect();
+            let changed: Vec<RunId> = updated.iter().map(|step| step.test_run_id).collect();
             if !changed.is_empty() {
                 let steps: Vec<StepSummary> = rows_of(
                     sqlx::query_scalar(self.sql(STEPS_OF_RUNS))
@@ -214,7 +215,7 @@ impl Store {
 
 /// The updates, each with the seal of the row that it makes of the one that there is.
 fn sealed_updates<'a>(updates: &'a [StepUpdate], before: &[String]) -> Vec<SealedUpdate<'a>> {
-    let before: HashMap<i64, StepRow> = before
+    let before: HashMap<StepId, StepRow> = before
         .iter()
         // A row that can't be read has no good seal, and gets none.
         .filter_map(|row| serde_json::from_str::<StepRow>(row).ok())
@@ -240,12 +241,12 @@ struct SealedUpdate<'a> {
 
 #[derive(Deserialize)]
 struct Updated {
-    id: i64,
-    test_run_id: i64,
+    id: StepId,
+    test_run_id: RunId,
 }
 
-fn by_run(steps: Vec<StepSummary>) -> BTreeMap<i64, Vec<StepSummary>> {
-    let mut runs: BTreeMap<i64, Vec<StepSummary>> = BTreeMap::new();
+fn by_run(steps: Vec<StepSummary>) -> BTreeMap<RunId, Vec<StepSummary>> {
+    let mut runs: BTreeMap<RunId, Vec<StepSummary>> = BTreeMap::new();
     for step in steps {
         runs.entry(step.test_run_id).or_default().push(step);
     }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ids::StepId;
 use super::query::{rows, transaction};
 use super::rows::{json, rows_of};
 use super::statement::Statement;
@@ -48,7 +49,7 @@ fn count<S: serde::Serializer>(errors: &[CycleError], serializer: S) -> Result<S
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CycleError {
     /// `None`: of no step, but of the cycle.
-    pub step_id: Option<i64>,
+    pub step_id: Option<StepId>,
     /// The step's name.
     pub step_name: Option<String>,
     /// The TestRun's name.
@@ -124,7 +125,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn count_errors(&self, step_id: i64, text: &str) -> Result<i64, StoreError> {
+    pub async fn count_errors(&self, step_id: StepId, text: &str) -> Result<i64, StoreError> {
         let rows = rows!(
             self,
             "read the errors of a step",

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ids::StreamId;
 use super::query::rows;
 use super::rows::{Read, read, rows_of};
 use super::statement::Statement;
@@ -25,7 +26,7 @@ pub struct Gap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapRow {
     /// Whose.
-    pub stream_id: i64,
+    pub stream_id: StreamId,
     /// Where, and why.
     #[serde(flatten)]
     pub gap: Gap,
@@ -74,7 +75,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn gaps(&self, stream_id: i64) -> Result<Vec<Gap>, StoreError> {
+    pub async fn gaps(&self, stream_id: StreamId) -> Result<Vec<Gap>, StoreError> {
         let rows = rows!(self, "read the gaps of a log", GAPS, stream_id)?;
         rows_of(rows).map_err(|error| self.failed("read the gaps of a log", &error))
     }
@@ -83,7 +84,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn gap_rows(&self, stream_id: i64) -> Result<Vec<Read<GapRow>>, StoreError> {
+    pub async fn gap_rows(&self, stream_id: StreamId) -> Result<Vec<Read<GapRow>>, StoreError> {
         let rows = rows!(self, "read the gaps of a log", GAP_ROWS, stream_id)?;
         Ok(rows.iter().map(|row| read(row)).collect())
     }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::ids::StepId;
 use super::query::{rows, transaction};
 use super::rows::{json, rows_of};
 use super::statement::Statement;
@@ -11,7 +12,7 @@ use super::{Reader, StepScope, Store, StoreError};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct HeldStep {
     /// `id`.
-    pub id: i64,
+    pub id: StepId,
     /// `namespace`.
     pub namespace: String,
     /// `k6_test_name`.
@@ -78,7 +79,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn set_held(&self, step_ids: &[i64], held: bool) -> Result<(), StoreError> {
+    pub async fn set_held(&self, step_ids: &[StepId], held: bool) -> Result<(), StoreError> {
         if step_ids.is_empty() || self.dry_run {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::ids::{StepId, StreamId};
 use super::query::rows;
 use super::rows::rows_of;
 use super::statement::Statement;
@@ -20,9 +21,9 @@ pub struct Overview {
     /// Which database it is.
     pub database_id: Option<String>,
     /// Steps with greater ids were made when there were seals.
-    pub unsealed_steps: i64,
+    pub unsealed_steps: StepId,
     /// Streams with greater ids were made when there were seals.
-    pub unsealed_streams: i64,
+    pub unsealed_streams: StreamId,
     /// When a completed cycle last looked at the cluster, by the API server's clock.
     #[serde(with = "time::optional")]
     pub looked_at: Option<Timestamp>,

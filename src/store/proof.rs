@@ -7,6 +7,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use super::ids::{StepId, StreamId};
 use super::rows::json;
 use super::{Chunk, GapRow, StepRecord, StreamFacts, StreamPosition};
 
@@ -41,10 +42,10 @@ impl Digest {
 
     /// The running hash of a log after one more chunk.
     #[must_use]
-    pub fn then(self, stream_id: i64, seq: i64, chunk: &Chunk) -> Self {
+    pub fn then(self, stream_id: StreamId, seq: i64, chunk: &Chunk) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(self.bytes());
-        for number in [stream_id, seq, chunk.first_ts, chunk.last_ts, chunk.lines] {
+        for number in [stream_id.0, seq, chunk.first_ts, chunk.last_ts, chunk.lines] {
             hasher.update(number.to_le_bytes());
         }
         hasher.update(chunk.body.as_bytes());
@@ -135,10 +136,10 @@ pub fn facts_seal(facts: &StreamFacts) -> Digest {
 }
 
 /// `log_streams.seal` of a stream that is at `position`.
-pub fn stream_seal(stream_id: i64, position: &StreamPosition, complete: bool) -> Digest {
+pub fn stream_seal(stream_id: StreamId, position: &StreamPosition, complete: bool) -> Digest {
     #[derive(Serialize)]
     struct Row {
-        id: i64,
+        id: StreamId,
         complete: bool,
         #[serde(flatten)]
         position: StreamPosition,
@@ -168,7 +169,7 @@ pub fn step_seal(row: &SealedStep) -> Digest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SealedStep {
     /// `id`
-    pub id: i64,
+    pub id: StepId,
     /// `version`
     pub version: i64,
     /// `k6_test_name`
@@ -186,7 +187,7 @@ pub struct SealedStep {
 impl SealedStep {
     /// A step's row, as far as it is sealed. `namespace`: as it stands in the row.
     pub fn new(
-        (id, version): (i64, i64),
+        (id, version): (StepId, i64),
         k6_test_name: &str,
         namespace: Option<&str>,
         created_at: jiff::Timestamp,
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_digest_reads_back_as_itself_and_anything_else_as_spoilt() {
-        let one = Digest::New.then(1, 0, &chunk("a\n"));
+        let one = Digest::New.then(StreamId(1), 0, &chunk("a\n"));
         for digest in [Digest::Unsealed, Digest::New, one] {
             let json = serde_json::to_string(&digest).unwrap();
             assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
@@ -252,13 +253,13 @@ mod tests {
 
     #[test]
     fn each_part_of_a_chunk_and_its_place_changes_the_running_hash() {
-        let base = Digest::New.then(1, 0, &chunk("a\n"));
+        let base = Digest::New.then(StreamId(1), 0, &chunk("a\n"));
         let mut others = vec![
-            base.then(1, 0, &chunk("a\n")),
-            Digest::New.then(2, 0, &chunk("a\n")),
-            Digest::New.then(1, 1, &chunk("a\n")),
-            Digest::New.then(1, 0, &chunk("b\n")),
-            Digest::New.then(1, 0, &chunk("")),
+            base.then(StreamId(1), 0, &chunk("a\n")),
+            Digest::New.then(StreamId(2), 0, &chunk("a\n")),
+            Digest::New.then(StreamId(1), 1, &chunk("a\n")),
+            Digest::New.then(StreamId(1), 0, &chunk("b\n")),
+            Digest::New.then(StreamId(1), 0, &chunk("")),
         ];
         for change in [
             |chunk: &mut Chunk| chunk.line_times = None,
@@ -270,7 +271,7 @@ mod tests {
         ] {
             let mut changed = chunk("a\n");
             change(&mut changed);
-            others.push(Digest::New.then(1, 0, &changed));
+            others.push(Digest::New.then(StreamId(1), 0, &changed));
         }
         assert!(others.iter().all(|other| *other != base));
     }
@@ -282,7 +283,7 @@ mod tests {
             line_times: None,
             ..chunk("a\n")
         };
-        let hash = serde_json::to_string(&Digest::New.then(1, 0, &untimed)).unwrap();
+        let hash = serde_json::to_string(&Digest::New.then(StreamId(1), 0, &untimed)).unwrap();
         assert_eq!(
             hash,
             "\"02700cf8ed8f52ae419a14a7efba09905038d3454049ca54845afef67bc7f546\""
@@ -291,7 +292,8 @@ mod tests {
 
     #[test]
     fn a_broken_seal_stays_broken() {
-        let [good, bad, new] = ["a", "b", "c"].map(|body| Digest::New.then(1, 0, &chunk(body)));
+        let [good, bad, new] =
+            ["a", "b", "c"].map(|body| Digest::New.then(StreamId(1), 0, &chunk(body)));
         assert_eq!(resealed(good, good, || new), new);
         assert_eq!(resealed(Digest::Unsealed, good, || new), new);
         assert_eq!(resealed(bad, good, || new), bad);

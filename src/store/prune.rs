@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chunks::{CHUNK_ROWS, ChunkColumns, ChunkRow};
 use super::gaps::{Gap, GapRow, INSERT_GAPS};
+use super::ids::StreamId;
 use super::proof::{self, Digest};
 use super::query::{rows, transaction};
 use super::rows::{json, rows_of};
@@ -35,7 +36,7 @@ pub struct Prunable {
 /// A log to prune.
 #[derive(Deserialize)]
 struct Old {
-    id: i64,
+    id: StreamId,
     /// It has the gap already.
     is_marked: bool,
     #[serde(flatten)]
@@ -45,7 +46,7 @@ struct Old {
 /// The chunks of a log that are deleted next.
 #[derive(Deserialize)]
 struct Front {
-    stream_id: i64,
+    stream_id: StreamId,
     /// The last of them.
     last: i64,
     /// The one after it; `None`: nothing remains.
@@ -55,7 +56,7 @@ struct Front {
 /// What becomes of a log's row.
 #[derive(Serialize)]
 struct Pruned {
-    id: i64,
+    id: StreamId,
     last: i64,
     gaps: i64,
     hash_from: Option<i64>,
@@ -278,7 +279,7 @@ impl Store {
                 .fetch_all(&mut *tx)
                 .await?;
             let old: Vec<Old> = rows_of(old)?;
-            let ids: Vec<i64> = old.iter().map(|old| old.id).collect();
+            let ids: Vec<StreamId> = old.iter().map(|old| old.id).collect();
             let fronts: Vec<String> = sqlx::query_scalar(self.sql(FRONT))
                 .bind(json(&ids))
                 .bind(CHUNKS)

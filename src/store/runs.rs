@@ -1,5 +1,6 @@
 //! Runs: rows of `test_runs`.
 
+use super::ids::RunId;
 use super::query::rows;
 use super::statement::Statement;
 use super::{Reader, StoreError};
@@ -15,8 +16,12 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn find_runs(&self, run: &str) -> Result<Vec<i64>, StoreError> {
+    pub async fn find_runs(&self, run: &str) -> Result<Vec<RunId>, StoreError> {
         let rows = rows!(self, "find the run", FIND_RUNS, run)?;
-        Ok(rows.iter().filter_map(|id| id.parse().ok()).collect())
+        Ok(rows
+            .iter()
+            .filter_map(|id| id.parse().ok())
+            .map(RunId)
+            .collect())
     }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::ids::{RunId, StepId};
 use super::proof::{self, Digest, SealedStep};
 use super::query::rows;
 use super::rows::{Read, json, read};
@@ -13,9 +14,9 @@ use super::{Reader, Status, StepRecord, StepUpdate, StoreError, time};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StepRow {
     /// `id`
-    pub id: i64,
+    pub id: StepId,
     /// `test_run_id`
-    pub test_run_id: i64,
+    pub test_run_id: RunId,
     /// `position`
     pub position: i64,
     /// `name`
@@ -45,7 +46,7 @@ pub struct StepRow {
 
 impl StepRow {
     /// Whether what a sync wrote stands as it was written. Rows up to the id `unsealed_steps` may be older than seals.
-    pub fn is_as_sealed(&self, unsealed_steps: i64) -> bool {
+    pub fn is_as_sealed(&self, unsealed_steps: StepId) -> bool {
         // A dashboard made it, and no sync has written it.
         let is_asked_for = self.version == 0 && self.record.status == Status::Pending;
         match self.seal {
@@ -134,8 +135,8 @@ impl Reader {
     /// [`StoreError::Statement`]
     pub async fn steps_after(
         &self,
-        id: i64,
-        run_ids: Option<&[i64]>,
+        id: StepId,
+        run_ids: Option<&[RunId]>,
         count: i64,
     ) -> Result<Vec<Read<StepRow>>, StoreError> {
         let run_ids = run_ids.map(|ids| json(&ids));

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ids::{RunId, StepId};
 use super::query::rows;
 use super::rows::json;
 use super::statement::Statement;
@@ -26,9 +27,9 @@ pub struct StepScope<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// `id`.
-    pub id: i64,
+    pub id: StepId,
     /// `test_run_id`.
-    pub test_run_id: i64,
+    pub test_run_id: RunId,
     /// `name`.
     pub name: String,
     /// `namespace`; empty in the table means the default one, filled in when read.
@@ -93,7 +94,7 @@ impl Default for StepRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadStep {
     /// `id`.
-    pub id: Option<i64>,
+    pub id: Option<StepId>,
     /// `name`.
     pub name: Option<String>,
     /// `k6_test_name`.
@@ -180,7 +181,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn with_open_logs(&self, step_ids: &[i64]) -> Result<HashSet<i64>, StoreError> {
+    pub async fn with_open_logs(&self, step_ids: &[StepId]) -> Result<HashSet<StepId>, StoreError> {
         if step_ids.is_empty() {
             return Ok(HashSet::new());
         }
@@ -191,14 +192,18 @@ impl Reader {
             OPEN_LOGS,
             &step_ids
         )?;
-        Ok(rows.iter().filter_map(|id| id.parse().ok()).collect())
+        Ok(rows
+            .iter()
+            .filter_map(|id| id.parse().ok())
+            .map(StepId)
+            .collect())
     }
 }
 
 fn bad_step(row: &str, error: &serde_json::Error) -> BadStep {
     let row: serde_json::Value = serde_json::from_str(row).unwrap_or_default();
     let text = |key: &str| row[key].as_str().map(str::to_owned);
-    let id = row["id"].as_i64();
+    let id = row["id"].as_i64().map(StepId);
     BadStep {
         id,
         name: text("name"),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ids::StepId;
 use super::proof::{self, Digest};
 use super::query::transaction;
 use super::rows::json;
@@ -28,7 +29,7 @@ pub struct StreamFacts {
     #[serde(flatten)]
     pub key: StreamKey,
     /// The step it belongs to.
-    pub step_id: i64,
+    pub step_id: StepId,
     /// `pod_name`.
     pub pod_name: String,
     /// `role`.
@@ -134,7 +135,7 @@ impl Store {
                 facts_seal: proof::facts_seal(facts),
             })
             .collect();
-        let mut step_ids: Vec<i64> = facts.iter().map(|facts| facts.step_id).collect();
+        let mut step_ids: Vec<StepId> = facts.iter().map(|facts| facts.step_id).collect();
         step_ids.sort_unstable();
         step_ids.dedup();
         let (rows, step_ids) = (json(&rows), json(&step_ids));

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ids::{StepId, StreamId};
 use super::proof::Digest;
 use super::query::{rows, transaction};
 use super::rows::{Read, json, read, rows_of};
@@ -14,7 +15,7 @@ use super::{Reader, Store, StoreError, time};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
     /// `id`.
-    pub id: i64,
+    pub id: StreamId,
     /// What the cluster showed when it was last looked at.
     #[serde(flatten)]
     pub facts: StreamFacts,
@@ -189,7 +190,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn streams(&self, step_ids: &[i64]) -> Result<Vec<Stream>, StoreError> {
+    pub async fn streams(&self, step_ids: &[StepId]) -> Result<Vec<Stream>, StoreError> {
         if step_ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -202,8 +203,8 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn recorded(&self, step_ids: &[i64]) -> Result<Vec<Read<Recorded>>, StoreError> {
-        let (step_ids, stream) = (json(&step_ids), None::<i64>);
+    pub async fn recorded(&self, step_ids: &[StepId]) -> Result<Vec<Read<Recorded>>, StoreError> {
+        let (step_ids, stream) = (json(&step_ids), None::<StreamId>);
         let rows = rows!(self, "read the log streams", RECORDED, &step_ids, stream)?;
         Ok(rows.iter().map(|row| read(row)).collect())
     }
@@ -224,7 +225,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn note_quiet(&self, stream_ids: &[i64], now: Timestamp) -> Result<(), StoreError> {
+    pub async fn note_quiet(
+        &self,
+        stream_ids: &[StreamId],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         if stream_ids.is_empty() || self.dry_run {
             return Ok(());
         }

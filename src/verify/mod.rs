@@ -19,7 +19,8 @@ use crate::cycle::compare::Counts;
 use crate::discreet;
 use crate::progress::Progress;
 use crate::store::{
-    Overview, Read, Reader, Recorded, StepRow, StoreError, StreamFacts, StreamState, Unreadable,
+    Overview, Read, Reader, Recorded, RunId, StepId, StepRow, StoreError, StreamFacts, StreamState,
+    Unreadable,
 };
 
 /// Logs checked at a time; two windows of lines are held for each.
@@ -119,7 +120,7 @@ pub async fn run(
         overview: &overview,
         progress,
     };
-    let mut after = i64::MIN;
+    let mut after = StepId(i64::MIN);
     loop {
         let steps = store.steps_after(after, runs.as_deref(), STEPS).await?;
         let Some(last) = steps.iter().filter_map(id_of).max() else {
@@ -143,10 +144,10 @@ pub async fn run(
     Ok(verification)
 }
 
-fn id_of(step: &Read<StepRow>) -> Option<i64> {
+fn id_of(step: &Read<StepRow>) -> Option<StepId> {
     match step {
         Ok(step) => Some(step.id),
-        Err(bad) => bad.row["id"].as_i64(),
+        Err(bad) => bad.row["id"].as_i64().map(StepId),
     }
 }
 
@@ -162,7 +163,7 @@ struct Verifier<'a, P> {
 
 /// A stream to be checked.
 struct Item {
-    run: i64,
+    run: RunId,
     step: String,
     /// What is wrong with its step.
     step_problems: Vec<String>,
@@ -177,8 +178,8 @@ impl<P: Progress> Verifier<'_, P> {
         mut sight: Option<&mut Sight>,
         verification: &mut Verification,
     ) -> Result<(), VerifyError> {
-        let ids: Vec<i64> = steps.iter().filter_map(id_of).collect();
-        let mut by_step: HashMap<i64, Vec<Read<Recorded>>> = HashMap::new();
+        let ids: Vec<StepId> = steps.iter().filter_map(id_of).collect();
+        let mut by_step: HashMap<StepId, Vec<Read<Recorded>>> = HashMap::new();
         for stream in self.store.recorded(&ids).await? {
             by_step.entry(step_of(&stream)).or_default().push(stream);
         }
@@ -194,7 +195,7 @@ impl<P: Progress> Verifier<'_, P> {
                 }
                 let again = self
                     .store
-                    .steps_after(id.saturating_sub(1), None, 1)
+                    .steps_after(StepId(id.0.saturating_sub(1)), None, 1)
                     .await?;
                 let Some(again) = again.into_iter().find(|step| id_of(step) == Some(id)) else {
                     break;
@@ -206,7 +207,7 @@ impl<P: Progress> Verifier<'_, P> {
             let (run, name) = match &step {
                 Ok(step) => (step.test_run_id, step.name.clone()),
                 Err(bad) => (
-                    bad.row["test_run_id"].as_i64().unwrap_or_default(),
+                    RunId(bad.row["test_run_id"].as_i64().unwrap_or_default()),
                     bad.row["name"].as_str().unwrap_or("?").to_owned(),
                 ),
             };
@@ -268,7 +269,7 @@ impl<P: Progress> Verifier<'_, P> {
         let now = cluster.test_runs(sight.namespaces()).await?.items;
         let steps = self
             .store
-            .steps_after(step.id.saturating_sub(1), None, 1)
+            .steps_after(StepId(step.id.0.saturating_sub(1)), None, 1)
             .await?;
         let is_still =
             |step: &StepRow| Sight::bears_unsaid(&now, step, self.overview.database_id.as_deref());
@@ -345,7 +346,7 @@ impl<P: Progress> Verifier<'_, P> {
         for unseen in sight.unseen(self.overview) {
             let (run, step) = match unseen.step {
                 Some(claim) => (claim.run, claim.step.as_str()),
-                None => (0, unseen.pod.test_run.as_str()),
+                None => (RunId::default(), unseen.pod.test_run.as_str()),
             };
             let mut verified = Verified::new(run, step, &unseen.facts);
             verified.verdict = match unseen.is_overdue {
@@ -358,10 +359,10 @@ impl<P: Progress> Verifier<'_, P> {
     }
 }
 
-fn step_of(stream: &Read<Recorded>) -> i64 {
+fn step_of(stream: &Read<Recorded>) -> StepId {
     match stream {
         Ok(recorded) => recorded.stream.facts.step_id,
-        Err(bad) => bad.row["step_id"].as_i64().unwrap_or_default(),
+        Err(bad) => StepId(bad.row["step_id"].as_i64().unwrap_or_default()),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cycle::compare::Counts;
 use crate::harmless;
-use crate::store::StreamFacts;
+use crate::store::{RunId, StepId, StreamFacts};
 
 /// What was compared, and what it came to. As JSON it is the contract of `verify -o json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -31,7 +31,7 @@ pub struct Verification {
 pub struct Problem {
     /// The id of the test run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<i64>,
+    pub run: Option<RunId>,
     /// The step's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
@@ -53,9 +53,9 @@ impl Problem {
     }
 
     pub(super) fn of_step(
-        run: i64,
+        run: RunId,
         step: &str,
-        id: i64,
+        id: StepId,
         problems: &[String],
         containers: Vec<String>,
     ) -> Self {
@@ -77,7 +77,7 @@ impl Problem {
 #[serde(rename_all = "camelCase")]
 pub struct Verified {
     /// The id of the test run; 0 if there is none yet.
-    pub run: i64,
+    pub run: RunId,
     /// The step's name.
     pub step: String,
     /// The pod's name.
@@ -102,7 +102,7 @@ pub struct Verified {
 }
 
 impl Verified {
-    pub(super) fn new(run: i64, step: &str, facts: &StreamFacts) -> Self {
+    pub(super) fn new(run: RunId, step: &str, facts: &StreamFacts) -> Self {
         Self {
             run,
             step: step.to_owned(),

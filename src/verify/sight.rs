@@ -8,7 +8,7 @@ use crate::cluster::{Finalizer, Namespaces, Pod, TestRun};
 use crate::cycle::Discovery;
 use crate::cycle::adopt::unclaimed;
 use crate::cycle::plan::shown;
-use crate::store::{Overview, StepRow, StreamFacts, StreamKey};
+use crate::store::{Overview, RunId, StepRow, StreamFacts, StreamKey};
 
 /// API servers stamp objects with clocks of their own: a pod may look so much older than the TestRun that it belongs to.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
@@ -39,7 +39,7 @@ pub(super) struct Unseen<'a> {
 /// A step that a TestRun of the cluster may belong to.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    pub(super) run: i64,
+    pub(super) run: RunId,
     pub(super) step: String,
     k6_uid: Option<String>,
     created_at: Timestamp,

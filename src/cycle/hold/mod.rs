@@ -24,8 +24,7 @@ use super::plan::StepPlan;
 use super::report::Failure;
 use super::settings::{Effect, Settings};
 use crate::cluster::{Cluster, ClusterError, Finalizer, Hold, Reach, Release, TestRun};
-use crate::store::{HeldStep, Step};
-use crate::store::{Store, StoreError};
+use crate::store::{HeldStep, Step, StepId, Store, StoreError};
 
 /// Finalizers put on or taken off at a time.
 const CONCURRENCY: usize = 8;
@@ -60,7 +59,7 @@ pub(super) struct Holder<'a> {
     /// By uid.
     test_runs: &'a HashMap<&'a str, &'a TestRun>,
     /// Which step a TestRun belongs to, by uid.
-    claimed: &'a HashMap<String, i64>,
+    claimed: &'a HashMap<String, StepId>,
 }
 
 /// What came of releasing.
@@ -78,7 +77,7 @@ impl<'a> Holder<'a> {
         store: &'a Store,
         settings: &'a Settings,
         test_runs: &'a HashMap<&'a str, &'a TestRun>,
-        claimed: &'a HashMap<String, i64>,
+        claimed: &'a HashMap<String, StepId>,
     ) -> Self {
         Self {
             cluster,
@@ -118,7 +117,7 @@ impl<'a> Holder<'a> {
             is_forgotten.then_some(plan.step.id)
         });
         self.store
-            .set_held(&forgotten.collect::<Vec<i64>>(), true)
+            .set_held(&forgotten.collect::<Vec<StepId>>(), true)
             .await?;
         put_on(self.cluster, self.store, &rules, &wanted).await
     }
@@ -142,7 +141,7 @@ impl<'a> Holder<'a> {
         let Some(rules) = rules(self.settings, self.store).await? else {
             return Ok(Released::default());
         };
-        let held: HashSet<i64> = self
+        let held: HashSet<StepId> = self
             .store
             .held_steps(&self.settings.scope())
             .await?
@@ -164,10 +163,10 @@ impl<'a> Holder<'a> {
         &'b self,
         plans: &'b [StepPlan],
         rules: &'b Rules,
-        held: &HashSet<i64>,
+        held: &HashSet<StepId>,
         now: Timestamp,
     ) -> Result<Vec<Held<'b>>, StoreError> {
-        let over: Vec<i64> = plans
+        let over: Vec<StepId> = plans
             .iter()
             .filter(|plan| plan.record.status.is_final())
             .map(|plan| plan.step.id)
@@ -212,9 +211,9 @@ impl<'a> Holder<'a> {
         to_free: &[Held<'_>],
         now: Timestamp,
     ) -> Vec<Held<'b>> {
-        let active: HashSet<i64> = plans.iter().map(|plan| plan.step.id).collect();
+        let active: HashSet<StepId> = plans.iter().map(|plan| plan.step.id).collect();
         let is_left_behind = |test_run: &TestRun| {
-            let is_over = |step_id: &i64| !active.contains(step_id);
+            let is_over = |step_id: &StepId| !active.contains(step_id);
             test_run.bears(&rules.own) && self.claimed.get(&test_run.uid).is_some_and(is_over)
         };
         let freed: HashSet<&str> = to_free.iter().filter_map(|held| held.uid).collect();
@@ -305,7 +304,7 @@ async fn put_on(
     rules: &Rules,
     wanted: &[(&Step, &TestRun)],
 ) -> Result<Vec<Failure>, StoreError> {
-    let mut step_ids: Vec<i64> = wanted.iter().map(|(step, _)| step.id).collect();
+    let mut step_ids: Vec<StepId> = wanted.iter().map(|(step, _)| step.id).collect();
     store.set_held(&step_ids, true).await?;
     let outcomes = stream::iter(0..wanted.len()).map(|number| async move {
         let (step, test_run) = wanted[number];
@@ -343,7 +342,7 @@ async fn put_on(
 }
 
 /// Takes the finalizers off; returns the steps whose TestRuns are free, and what went wrong.
-async fn free(cluster: &Cluster, held: &[Held<'_>]) -> (Vec<i64>, Vec<Failure>) {
+async fn free(cluster: &Cluster, held: &[Held<'_>]) -> (Vec<StepId>, Vec<Failure>) {
     let outcomes = stream::iter(0..held.len()).map(|number| async move {
         let Held {
             step,
@@ -360,7 +359,7 @@ async fn free(cluster: &Cluster, held: &[Held<'_>]) -> (Vec<i64>, Vec<Failure>) 
             Err(error) => Err(step.map(|step| refused(step, "release", &error))),
         }
     });
-    let outcomes: Vec<Result<Option<i64>, Option<Failure>>> =
+    let outcomes: Vec<Result<Option<StepId>, Option<Failure>>> =
         outcomes.buffer_unordered(CONCURRENCY).collect().await;
     let (mut free, mut failures) = (Vec::new(), Vec::new());
     for outcome in outcomes {
@@ -545,7 +544,7 @@ fn warn_of_deletion(plan: &StepPlan, test_run: &TestRun, rules: &Rules) {
     if let Some(asked) = test_run.deletion_timestamp {
         let until = asked.checked_add(rules.timeout).unwrap_or(Timestamp::MAX);
         tracing::warn!(
-            run = plan.step.test_run_id,
+            run = plan.step.test_run_id.0,
             step = plan.step.name,
             namespace = test_run.namespace,
             k6_test_name = test_run.name,

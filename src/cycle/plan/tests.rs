@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::store::StreamPosition;
+use crate::store::{RunId, StreamId, StreamPosition};
 
 const NAMESPACE: &str = "k6";
 
@@ -27,8 +27,8 @@ fn seconds_ago(seconds: i64) -> Timestamp {
 /// A step that nothing is known of yet.
 fn step(id: i64, k6_test_name: &str) -> Step {
     Step {
-        id,
-        test_run_id: 100 + id,
+        id: StepId(id),
+        test_run_id: RunId(100 + id),
         name: format!("step {id}"),
         namespace: NAMESPACE.to_owned(),
         k6_test_name: k6_test_name.to_owned(),
@@ -125,14 +125,14 @@ fn ended(exit_code: i64) -> ContainerState {
 fn stream(step_id: i64, pod: &str, restart_count: i64, exit_code: Option<i64>) -> Stream {
     let end = exit_code.map(end);
     Stream {
-        id: 1_000 + restart_count,
+        id: StreamId(1_000 + restart_count),
         facts: StreamFacts {
             key: StreamKey {
                 pod_uid: pod.to_owned(),
                 container: "k6".to_owned(),
                 restart_count,
             },
-            step_id,
+            step_id: StepId(step_id),
             pod_name: pod.to_owned(),
             role: Role::Runner,
             state: match end {
@@ -174,7 +174,7 @@ struct World {
     pods: Vec<Pod>,
     bad_pods: Vec<Malformed>,
     /// By steps that are not active any more; the active ones claim what they are pinned to.
-    claimed: Vec<(String, i64)>,
+    claimed: Vec<(String, StepId)>,
     streams: Vec<Stream>,
     may_rest: bool,
     cluster: Option<&'static str>,
@@ -246,7 +246,7 @@ impl World {
             None => {
                 assert!(plan.is_news, "{plan:?}");
                 self.streams.push(Stream {
-                    id: next_id,
+                    id: StreamId(next_id),
                     facts: plan.facts.clone(),
                     position: StreamPosition::default(),
                     complete: false,
@@ -422,7 +422,7 @@ fn of_two_steps_of_one_name_the_oldest_gets_the_test_run() {
 #[test]
 fn the_test_run_of_a_step_at_its_end_is_nobody_elses() {
     let world = World {
-        claimed: vec![("uid".to_owned(), 7)],
+        claimed: vec![("uid".to_owned(), StepId(7))],
         ..World::of(vec![test_run("shop", "uid", "finished")], vec![])
     };
     let plan = world.plan_one(step(8, "shop"));
@@ -742,7 +742,7 @@ fn a_step_whose_plan_panics_stays_as_it_is_and_the_others_are_planned() {
         awaits_cluster: false,
     };
     let plans = plan_each(steps.clone(), |step| {
-        assert_ne!(step.id, 2, "step {} is odd", step.id);
+        assert_ne!(step.id, StepId(2), "step {} is odd", step.id);
         planned(step)
     });
     assert_eq!(
@@ -1422,7 +1422,7 @@ fn any_stream() -> impl Strategy<Value = Stream> {
 fn numbered(steps: Vec<(Step, Option<&str>)>) -> Vec<Step> {
     let mut taken = HashSet::new();
     let number = |((mut step, uid), id): ((Step, Option<&str>), i64)| {
-        step.id = id;
+        step.id = StepId(id);
         step.record.k6_uid = uid
             .map(str::to_owned)
             .filter(|uid| taken.insert(uid.clone()));
@@ -1455,7 +1455,7 @@ fn with_names(test_runs: Vec<(TestRun, &str)>, steps: &[Step]) -> Vec<TestRun> {
 /// A pod is one step's, of the TestRun that the step has seen; and each life is there once.
 fn of_steps(streams: Vec<Stream>, steps: &[Step], pods: &[Pod]) -> Vec<Stream> {
     let mut keys = HashSet::new();
-    let mut owners: HashMap<String, i64> = HashMap::new();
+    let mut owners: HashMap<String, StepId> = HashMap::new();
     let fit = |mut stream: Stream| {
         let StreamFacts { key, step_id, .. } = &mut stream.facts;
         *step_id = *owners.entry(key.pod_uid.clone()).or_insert(*step_id);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::RunId;
 
 fn now() -> Timestamp {
     "2026-11-23T05:00:00Z".parse().unwrap()
@@ -300,7 +301,7 @@ fn a_vanished_test_run_is_lost_unless_its_end_was_seen() {
 
 fn summary(status: Status) -> StepSummary {
     StepSummary {
-        test_run_id: 4,
+        test_run_id: RunId(4),
         status,
         started_at: Some(now()),
         finished_at: status.is_final().then(now),
@@ -325,7 +326,7 @@ fn a_run_is_what_its_steps_are() {
     ] {
         let steps: Vec<_> = steps.into_iter().map(summary).collect();
         let run = roll_up(&steps).unwrap();
-        assert_eq!((run.id, run.status), (4, expected), "{steps:?}");
+        assert_eq!((run.id, run.status), (RunId(4), expected), "{steps:?}");
         assert_eq!(run.finished_at.is_some(), expected.is_final());
     }
     assert_eq!(roll_up(&[]), None);
