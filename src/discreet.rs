@@ -32,7 +32,8 @@ pub fn word(value: &str) -> &str {
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
     let has_letters = value.contains(|c: char| c.is_ascii_alphabetic());
     let has_digits = value.contains(|c: char| c.is_ascii_digit());
-    match is_plain && (value.len() <= SHORT || !(has_letters && has_digits)) {
+    let is_short = value.len() <= SHORT && !value.contains([':', '@']);
+    match is_short || (is_plain && !(has_letters && has_digits)) {
         true => value,
         false => HIDDEN,
     }
@@ -55,7 +56,17 @@ mod tests {
 
     #[test]
     fn a_word_is_shown_unless_it_may_be_a_password() {
-        for value in ["soon", "sync-twice", "--frob", "4", "-20.5", "5x", "", "k6"] {
+        for value in [
+            "soon",
+            "sync-twice",
+            "--frob",
+            "4",
+            "-20.5",
+            "5x",
+            "",
+            " ",
+            "k6",
+        ] {
             assert_eq!(word(value), value);
         }
         for value in [
