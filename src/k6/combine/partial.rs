@@ -193,7 +193,10 @@ fn samples(summary: &Summary, metric: &Metric) -> Option<f64> {
 }
 
 fn is_zero(metric: &Metric) -> bool {
-    metric.stats.values().all(|value| value.number() == Some(0.0))
+    metric
+        .stats
+        .values()
+        .all(|value| value.number() == Some(0.0))
 }
 
 // === impl Joint ===
@@ -222,8 +225,7 @@ impl Joint {
         if let Some(avg) = metric.stats.get("avg") {
             match samples {
                 Some(samples) => {
-                    self.weighted
-                        .add(samples * avg.low(), samples * avg.high());
+                    self.weighted.add(samples * avg.low(), samples * avg.high());
                     self.samples.add(samples);
                 }
                 None => self.uncounted = true,

@@ -275,7 +275,10 @@ impl Summary {
         self.thresholds
             .sort_by(|a, b| (&a.metric, &a.expression).cmp(&(&b.metric, &b.expression)));
         self.marks.sort_by(|a, b| a.metric.cmp(&b.metric));
-        let once = self.metrics.windows(2).all(|two| two[0].name != two[1].name)
+        let once = self
+            .metrics
+            .windows(2)
+            .all(|two| two[0].name != two[1].name)
             && (self.checks.windows(2))
                 .all(|two| (&two[0].path, &two[0].name) != (&two[1].path, &two[1].name))
             && self.thresholds.windows(2).all(|two| {

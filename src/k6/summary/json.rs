@@ -244,11 +244,7 @@ fn export(metrics: &str, root: &str) -> Option<Summary> {
 
 // === The newer form ===
 
-fn newer(
-    results: &str,
-    metadata: Option<&RawValue>,
-    config: Option<&RawValue>,
-) -> Option<Summary> {
+fn newer(results: &str, metadata: Option<&RawValue>, config: Option<&RawValue>) -> Option<Summary> {
     #[derive(Deserialize)]
     struct Results {
         metrics: Vec<Named>,

@@ -73,6 +73,7 @@ fn collect(log: &[u8], begin: usize) -> (Option<Object>, usize) {
     let mut marked = false;
     // The script may be cut, and is not needed: it goes, and the comma before it.
     let mut script_gone = false;
+    let mut ends_member = false;
     let mut from = begin + 2;
     while from < log.len() {
         let end = memchr(b'\n', &log[from..]).map_or(log.len(), |length| from + length);
@@ -102,7 +103,9 @@ fn collect(log: &[u8], begin: usize) -> (Option<Object>, usize) {
             script_gone |= text.ends_with(b",\n");
             continue;
         }
-        let Some(step) = step(content) else {
+        // Nothing else that is printed begins with a quote: what is no line of JSON then breaks the object.
+        let Some(step) = step(content).or_else(|| content.starts_with(b"\"").then_some(Step::Stay))
+        else {
             continue;
         };
         if text.len() == 2 && !content.starts_with(b"\"") {
@@ -122,11 +125,14 @@ fn collect(log: &[u8], begin: usize) -> (Option<Object>, usize) {
             marked |= depth == 1 && MARKS.iter().any(|mark| content.starts_with(mark));
             depth += usize::from(step == Step::In);
         }
+        // Only a newline says that no comma was to follow.
+        let is_member = step == Step::Out || memmem::find(content, b"\": ").is_some();
+        ends_member = is_member && end < log.len();
         text.extend_from_slice(content);
         text.push(b'\n');
     }
     // No comma after the last member says that there is none after it, though the last brace is gone, or glued to other words.
-    let whole = depth == 1 && !text.ends_with(b",\n");
+    let whole = depth == 1 && ends_member && !text.ends_with(b",\n");
     if whole {
         text.push(b'}');
     }
@@ -166,11 +172,8 @@ fn step(content: &[u8]) -> Option<Step> {
     let (&first, _) = content.split_first()?;
     match first {
         b'}' | b']' => matches!(content, [_] | [_, b',']).then_some(Step::Out),
-        b'{' | b'[' => match content {
-            [_] => Some(Step::In),
-            [_, _] | [_, _, b','] => is_scalar(content).then_some(Step::Stay),
-            _ => None,
-        },
+        b'{' | b'[' if content.len() == 1 => Some(Step::In),
+        b'{' | b'[' => is_scalar(content).then_some(Step::Stay),
         b'"' => {
             let end = string_end(content)?;
             let rest = &content[end..];
@@ -196,10 +199,12 @@ fn string_end(content: &[u8]) -> Option<usize> {
     }
 }
 
+/// Whether a value begins and ends on this line. Of lists and objects only the ends are looked at.
 fn is_scalar(value: &[u8]) -> bool {
     let value = value.strip_suffix(b",").unwrap_or(value);
     match value {
-        b"true" | b"false" | b"null" | b"{}" | b"[]" => true,
+        b"true" | b"false" | b"null" | b"{}" => true,
+        [b'[', .., b']'] | [b'{', b'"', .., b'}'] | [b'{', b' ', b'"', .., b'}'] => true,
         [b'"', ..] => string_end(value) == Some(value.len()),
         [b'-' | b'0'..=b'9', ..] => value
             .iter()
@@ -210,32 +215,23 @@ fn is_scalar(value: &[u8]) -> bool {
 
 // === Objects on one line ===
 
-/// What only summaries have, unquoted, on one line.
-const SINGLE_MARKS: [&[u8]; 2] = [b"\"metrics\":{\"", b"\"results\":{\""];
-
 fn single(log: &[u8]) -> Vec<Object> {
     let mut objects: Vec<Object> = Vec::new();
-    for mark in SINGLE_MARKS {
-        let mut from = 0;
-        for found in memmem::find_iter(log, mark) {
-            if found < from {
-                continue;
-            }
-            let line_begin =
-                memrchr(b'\n', &log[from..found]).map_or(from, |newline| from + newline + 1);
-            let line_end =
-                memchr(b'\n', &log[found..]).map_or(log.len(), |length| found + length);
-            from = line_end;
-            // Words before it are not k6's; what quotes a summary escapes its quotes, and does not come here.
-            let brace = memmem::find(&log[line_begin..line_end], b"{\"");
-            let Some(begin) = brace.map(|brace| line_begin + brace) else {
-                continue;
-            };
-            if objects.iter().any(|object| object.begin == begin) {
-                continue;
-            }
-            let (object, end) = unbroken(log, begin, line_end);
-            from = from.max(end);
+    let mut from = 0;
+    for begin in memmem::find_iter(log, b"{\"") {
+        // What quotes a summary escapes its quotes, and does not come here.
+        if begin < from
+            || !FIRST_KEYS
+                .iter()
+                .any(|key| log[begin + 1..].starts_with(key))
+        {
+            continue;
+        }
+        let line_end = memchr(b'\n', &log[begin..]).map_or(log.len(), |length| begin + length);
+        let (object, end) = unbroken(log, begin, line_end);
+        from = end;
+        let is_own = |mark: &[u8]| memmem::find(&object.text, mark).is_some();
+        if is_own(b"\"root_group\":{") || is_own(b"\"results\":{") {
             objects.push(object);
         }
     }
@@ -258,7 +254,7 @@ fn unbroken(log: &[u8], begin: usize, line_end: usize) -> (Object, usize) {
         if let Some(length) = scan.close(piece) {
             object.text.extend_from_slice(&piece[..length]);
             object.whole = true;
-            return (object, end);
+            return (object, from + length);
         }
         // A log line has come between the parts that the runtime made of this one.
         let cut = foreign(piece).filter(|_| end < log.len());
@@ -278,7 +274,8 @@ fn unbroken(log: &[u8], begin: usize, line_end: usize) -> (Object, usize) {
 /// Where a line of k6's log begins in the middle of a line: a quote that would be escaped within JSON.
 fn foreign(piece: &[u8]) -> Option<usize> {
     let logfmt = memmem::rfind(piece, b"time=\"");
-    let json = memmem::rfind(piece, b"{\"level\":\"").or_else(|| memmem::rfind(piece, b"{\"error\":\""));
+    let json =
+        memmem::rfind(piece, b"{\"level\":\"").or_else(|| memmem::rfind(piece, b"{\"error\":\""));
     logfmt.max(json)
 }
 
@@ -322,7 +319,7 @@ impl Scan {
 /// Whether the log may begin within an object.
 pub(super) fn begins_within(log: &[u8]) -> bool {
     let Some(first_end) = memchr(b'\n', log) else {
-        return log.contains(&b'"');
+        return !log.is_empty();
     };
     // The end of an object on one line.
     if memmem::find(&log[..first_end], b"}}").is_some() {
@@ -333,13 +330,18 @@ pub(super) fn begins_within(log: &[u8]) -> bool {
         let indent = line.iter().take_while(|byte| is_space(**byte)).count();
         let content = line[indent..].trim_ascii_end();
         match indent {
-            0 if line.first() == Some(&b'}') => return inner,
+            0 if line.first() == Some(&b'}') => return inner || is_end(line),
             0 if line == b"{" => return false,
             0 => {}
             _ => inner |= step(content).is_some(),
         }
     }
     false
+}
+
+/// The last brace, alone or with a log line glued to it.
+fn is_end(line: &[u8]) -> bool {
+    line == b"}" || line.starts_with(b"}time=") || line.starts_with(b"}{")
 }
 
 #[cfg(test)]

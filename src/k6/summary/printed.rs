@@ -59,8 +59,8 @@ pub(super) enum Times {
     Either,
 }
 
-/// Arithmetic on the way to the text, k6's and ours, may be off by so much of a number.
-const SLACK: f64 = 1e-12;
+/// Arithmetic on the way to a unit, k6's and ours, may be off by so much of a number.
+const SLACK: f64 = 1e-15;
 
 const MINUTE: f64 = 60_000.0;
 const HOUR: f64 = 60.0 * MINUTE;
@@ -125,7 +125,7 @@ impl Printed {
     pub(super) fn value(self, times: Times) -> Option<Value> {
         let number = self.number;
         let (below, above) = match self.form {
-            Form::Plain => (5e-7, 5e-7),
+            Form::Plain => return Value::between(number - 5e-7, number + 5e-7),
             Form::Bytes { unit, tenths } => match (unit == 1.0, tenths) {
                 (true, true) => (0.0, 0.0),
                 (false, true) => (0.05 * unit, 0.05 * unit),
@@ -155,8 +155,11 @@ impl Printed {
 fn away_from_zero(number: f64, step: f64) -> (f64, f64) {
     if number < 0.0 {
         (step, 0.0)
-    } else {
+    } else if number > 0.0 {
         (0.0, step)
+    } else {
+        // Less than a step, of either sign.
+        (step, step)
     }
 }
 

@@ -55,9 +55,7 @@ fn agree(summary: &Summary, other: &Summary) -> bool {
                     // Of a test that was aborted k6 takes the duration twice, and divides by another in the text than in JSON.
                     let is_divided = metric.kind == Kind::Counter && stat == "rate";
                     let told = other.stats.get(stat).filter(|_| !is_divided);
-                    told.is_none_or(|told| {
-                        told.low() <= value.high() && value.low() <= told.high()
-                    })
+                    told.is_none_or(|told| told.low() <= value.high() && value.low() <= told.high())
                 })
         }
     };

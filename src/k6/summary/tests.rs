@@ -220,7 +220,7 @@ fn export_in(log: &[u8]) -> String {
     let end = begin + log[begin..].find("\n}").unwrap() + 2;
     // Lines of the text may be in between.
     let lines = log[begin..end].lines();
-    let json = lines.filter(|line| line.trim_start().starts_with(['"', '{', '}', '[', ']']));
+    let json = lines.filter(|line| *line == "{" || line.trim_start().starts_with(['"', '}', ']']));
     json.collect::<Vec<_>>().join("\n")
 }
 

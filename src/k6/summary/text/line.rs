@@ -90,6 +90,7 @@ pub(super) struct Row<'a> {
     pub(super) name: &'a str,
     pub(super) is_sub: bool,
     pub(super) dots: usize,
+    /// With the spaces that make columns.
     pub(super) values: &'a str,
 }
 
@@ -98,7 +99,7 @@ pub(super) fn row(content: &str) -> Option<Row<'_>> {
     let colon = memmem::rfind(content.as_bytes(), DOTS)? + DOTS.len() - 1;
     let (dotted, values) = (&content[..colon], &content[colon + 1..]);
     let name = dotted.trim_end_matches('.');
-    let values = values.strip_prefix(' ')?.trim_ascii_end();
+    let values = values.strip_prefix(' ')?;
     let inner = name
         .strip_prefix("{ ")
         .and_then(|name| name.strip_suffix(" }"));

@@ -16,6 +16,8 @@ pub(super) struct Raw {
     stats: Vec<(String, Printed)>,
     /// Of a rate.
     counts: Option<(u64, u64)>,
+    /// Characters of the values, with the spaces after them.
+    width: usize,
 }
 
 /// Metrics whose values are whole, always: one of another's may be a sum of parts that prints like one.
@@ -32,7 +34,7 @@ const WHOLE: [&str; 8] = [
 
 /// What a line says. `Ok(None)`: `[no data]`, or a submetric whose parent is not there.
 pub(super) fn raw(row: Row<'_>, parent: Option<&Raw>) -> Result<Option<Raw>, Problem> {
-    if row.values == "[no data]" {
+    if row.values.trim_ascii_end() == "[no data]" {
         return Ok(None);
     }
     let Some((kind, stats, counts)) = values(row.values) else {
@@ -49,6 +51,7 @@ pub(super) fn raw(row: Row<'_>, parent: Option<&Raw>) -> Result<Option<Raw>, Pro
         kind,
         stats,
         counts,
+        width: row.values.chars().count(),
     }))
 }
 
@@ -152,7 +155,17 @@ impl Raw {
         self.stats.iter().map(|(_, printed)| *printed)
     }
 
-    /// A counter's count and rate, as they are printed.
+    /// Whether this may be a whole line: columns are as wide as in others.
+    pub(super) fn is_as_wide(&self, others: &[&Self]) -> bool {
+        if matches!(self.kind, Kind::Counter | Kind::Rate) {
+            // These have no columns, and an end of their own.
+            return true;
+        }
+        let mut alike = others.iter().filter(|other| other.kind == self.kind);
+        alike.all(|other| other.width == self.width)
+    }
+
+    /// A counter's count by its rate: how long the test ran.
     pub(super) fn seconds(&self) -> Option<f64> {
         let value = |name: &str| {
             let found = self.stats.iter().find(|(stat, _)| stat == name);

@@ -25,7 +25,7 @@ pub(super) fn read(log: &[u8], whole: bool) -> Reading {
     }
 }
 
-/// Lines of a log, without their ends.
+/// Lines of a log, without their ends. A last line of spaces only, without an end, is left out: it may be half of any line.
 #[derive(Clone)]
 struct Lines<'a> {
     log: &'a [u8],
@@ -35,6 +35,10 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(log: &'a [u8], from: usize, to: usize) -> Self {
+        let from = from.min(to);
+        let last = memrchr(b'\n', &log[from..to]).map_or(from, |newline| from + newline + 1);
+        let half = to == log.len() && last < to && line::is_blank(&line::plain(&log[last..to]));
+        let to = if half { last } else { to };
         Self { log, from, to }
     }
 }

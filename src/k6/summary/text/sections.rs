@@ -123,9 +123,8 @@ fn total(log: &[u8], after: usize) -> (usize, Result<Total, Problem>) {
             continue;
         }
         blanks = 0;
-        let row = line::row(content).filter(|row| {
-            indent == if row.is_sub { SUB_INDENT } else { INDENT }
-        });
+        let row =
+            line::row(content).filter(|row| indent == if row.is_sub { SUB_INDENT } else { INDENT });
         if headers.is_empty() {
             match row {
                 Some(row) if row.name.starts_with("checks_") && total.checks.is_empty() => {
@@ -184,7 +183,8 @@ impl Total {
             .filter(|(_, _, counts)| counts.is_none())
             .map(|(_, good, _)| *good)
             .collect();
-        let (Some(told_passes), Some(told_fails)) = (told(|counts| counts.0), told(|counts| counts.1))
+        let (Some(told_passes), Some(told_fails)) =
+            (told(|counts| counts.0), told(|counts| counts.1))
         else {
             return Vec::new();
         };
@@ -220,14 +220,21 @@ enum Above {
 
 /// The section above the total.
 fn thresholds(log: &[u8], title: usize, whole: bool) -> Above {
+    if title == 0 && !whole {
+        return Above::Open;
+    }
     let mut seen = false;
     let mut log_lines = 0;
     for (begin, bytes) in Lines::new(log, 0, title).rev() {
+        // Half a line may be anything.
+        if begin == 0 && !whole {
+            return Above::Open;
+        }
         let text = line::plain(bytes);
         if is_blank(&text) || is_foreign(&text) {
             log_lines += usize::from(!text.trim_ascii().is_empty() && !text.starts_with(' '));
             if log_lines > LOG_LINES {
-                return Above::None;
+                break;
             }
             continue;
         }
@@ -242,11 +249,12 @@ fn thresholds(log: &[u8], title: usize, whole: bool) -> Above {
         let result = line::mark(content).and_then(|(_, rest)| line::judged(rest));
         // It ends with a result.
         if !(seen || result.is_some()) || indent < INDENT {
-            return Above::None;
+            break;
         }
         seen = true;
     }
-    match seen || !whole {
+    // Results without their title: it was before the log's beginning.
+    match seen {
         true => Above::Open,
         false => Above::None,
     }

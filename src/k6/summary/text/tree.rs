@@ -92,15 +92,13 @@ fn last_row(log: &[u8], from: usize) -> Option<(usize, String)> {
         let Some(margin) = text.find(begins) else {
             continue;
         };
-        let prefix = text[..margin].trim_end_matches(' ');
-        let spaces = margin - prefix.len();
-        let prefix = match prefix.is_empty() {
-            // k6's own is one space: an even number is of the other layout.
-            true if spaces % 2 == 1 && spaces >= 3 => " ",
-            true if spaces < 2 || from > 0 => continue,
-            true => "",
-            false => prefix,
-        };
+        // Two spaces a step and a name's mark are k6's: an odd one is the indent's.
+        let deep = text[..margin].trim_end_matches(' ').len();
+        let prefix = &text[..deep + (margin - deep) % 2];
+        // The other layout has even numbers only.
+        if from > 0 && prefix.is_empty() {
+            continue;
+        }
         let Some(rest) = text.strip_prefix(prefix) else {
             continue;
         };
@@ -123,11 +121,15 @@ impl Row<'_> {
             // jslib's text ends without a newline: what comes next is glued to it.
             Err(problem) => {
                 let values = self.row.values;
-                let glued = [values.find("time=\""), values.find("{\""), values.rfind('{')];
+                let glued = [
+                    values.find("time=\""),
+                    values.find("{\""),
+                    values.rfind('{'),
+                ];
                 let Some(cut) = glued.into_iter().flatten().min() else {
                     return Err(problem);
                 };
-                let values = values[..cut].trim_ascii_end();
+                let values = &values[..cut];
                 metrics::raw(line::Row { values, ..self.row }, parent)
             }
         }
@@ -137,7 +139,10 @@ impl Row<'_> {
 /// A line without its prefix: `  ✓ checks...: …`.
 fn parse(rest: &str) -> Option<Row<'_>> {
     let rest = rest.strip_prefix("  ")?;
-    let rest = rest.strip_prefix("  ").filter(|sub| is_sub(sub)).unwrap_or(rest);
+    let rest = rest
+        .strip_prefix("  ")
+        .filter(|sub| is_sub(sub))
+        .unwrap_or(rest);
     let (mark, content) = match line::mark(rest) {
         Some((good, content)) => (Some(good), content),
         None => (None, rest.strip_prefix("  ")?),
@@ -162,6 +167,8 @@ struct Block {
     open: bool,
     /// An empty line follows.
     ended: bool,
+    /// A newline follows.
+    terminated: bool,
 }
 
 fn block(log: &[u8], from: usize, last: usize, prefix: &str) -> Result<Block, Problem> {
@@ -171,12 +178,13 @@ fn block(log: &[u8], from: usize, last: usize, prefix: &str) -> Result<Block, Pr
         least_dots: usize::MAX,
         open: true,
         ended: false,
+        terminated: false,
     };
     let mut log_lines = 0;
     for (at, bytes) in Lines::new(log, from, last).rev() {
         let text = line::plain(bytes);
         if is_blank(&text) {
-            block.open = false;
+            block.open = at == from;
             break;
         }
         let Some(rest) = text.strip_prefix(prefix).filter(|rest| !is_foreign(rest)) else {
@@ -196,7 +204,7 @@ fn block(log: &[u8], from: usize, last: usize, prefix: &str) -> Result<Block, Pr
     }
     block.open &= log_lines <= LOG_LINES;
     let mut parent: Option<Raw> = None;
-    for (_, bytes) in Lines::new(log, block.begin, log.len()) {
+    for (at, bytes) in Lines::new(log, block.begin, log.len()) {
         let text = line::plain(bytes);
         if is_blank(&text) {
             block.ended = true;
@@ -207,6 +215,7 @@ fn block(log: &[u8], from: usize, last: usize, prefix: &str) -> Result<Block, Pr
             continue;
         };
         block.least_dots = block.least_dots.min(row.row.dots);
+        block.terminated = at + bytes.len() < log.len();
         let raw = row.raw(parent.as_ref())?;
         if !row.row.is_sub {
             parent.clone_from(&raw);
@@ -224,6 +233,11 @@ impl Block {
             found.map(|(raw, _)| raw)
         };
         let aligned = self.least_dots == LEAST_DOTS;
+        let raws: Vec<&Raw> = self.raws.iter().map(|(raw, _)| raw).collect();
+        let last_is_whole = match raws.split_last() {
+            Some((last, others)) => self.terminated || last.is_as_wide(others),
+            None => false,
+        };
         let sampled = || {
             let iterations = find("iterations");
             iterations.is_some_and(|iterations| {
@@ -233,7 +247,7 @@ impl Block {
                 short || find("vus_max").is_some()
             })
         };
-        aligned && (self.ended || sampled())
+        aligned && (self.ended || last_is_whole && sampled())
     }
 }
 
@@ -256,10 +270,14 @@ fn checks(log: &[u8], from: usize, to: usize, prefix: &str, whole: bool) -> Tree
         if is_blank(&text) {
             blanks += 1;
             if blanks > 1 {
-                open = false;
+                open = at == from;
                 break;
             }
             continue;
+        }
+        // Half a line may be anything.
+        if at == from && !whole {
+            return Tree::Open;
         }
         let Some(rest) = text.strip_prefix(prefix).filter(|rest| !is_foreign(rest)) else {
             log_lines += usize::from(!text.starts_with(' '));
@@ -290,7 +308,9 @@ fn checks(log: &[u8], from: usize, to: usize, prefix: &str, whole: bool) -> Tree
 }
 
 fn is_tree(content: &str) -> bool {
-    line::mark(content).is_some() || line::title(content).is_some() || line::detail(content).is_some()
+    line::mark(content).is_some()
+        || line::title(content).is_some()
+        || line::detail(content).is_some()
 }
 
 fn tree(lines: Lines<'_>, prefix: &str) -> Tree {
@@ -345,11 +365,17 @@ fn summary(block: Block, checks: Vec<Check>) -> Result<Summary, Problem> {
     let raws: Vec<Raw> = block.raws.iter().map(|(raw, _)| raw.clone()).collect();
     let times = Times::of(raws.iter().flat_map(Raw::printed));
     let mut summary = metrics::summary(&raws, times)?;
-    let total = raws.iter().find(|raw| raw.name == "checks" && raw.is_rate());
+    let total = raws
+        .iter()
+        .find(|raw| raw.name == "checks" && raw.is_rate());
     let mut fails = checks.iter().map(|check| check.fails);
     let fails = fails.try_fold(0_u64, u64::checked_add);
     // Fewer than the metric's: some are missing.
-    if fails.is_some_and(|fails| total.and_then(Raw::counts).is_some_and(|total| fails >= total.1)) {
+    if fails.is_some_and(|fails| {
+        total
+            .and_then(Raw::counts)
+            .is_some_and(|total| fails >= total.1)
+    }) {
         summary.checks = checks;
     }
     for (raw, mark) in block.raws {
