@@ -4,7 +4,7 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use k6sync::k6::summary::summarize;
 
-const LOG_BYTES: usize = 32 * 1024 * 1024;
+const LOG_BYTES: usize = 4 * 1024 * 1024;
 
 const LINES: [(&str, &str); 6] = [
     (
@@ -31,7 +31,7 @@ const JSON: &str =
     include_str!("../../tests/data/recorded/k6/summaries/scenarios-groups.export-stderr/log.txt");
 
 fn main() {
-    divan::main();
+    divan::Divan::from_args().sample_count(20).main();
 }
 
 fn log(line: &str, end: &str) -> Vec<u8> {

@@ -15,7 +15,7 @@
 //! the least runner's percentile each has less than p of its samples, so all together have, so Q is not below.
 //!
 //! k6 does not take the nearest sample but interpolates between the two next to it, so that its own figure may lie beyond by less
-//! than the step between those two. Measured with log-normal times and two to four runners alike (`combine/tests.rs`): how often
+//! than the step between those two. Measured with log-normal times and two to four runners alike (`combine/properties.rs`): how often
 //! the true percentile lies outside the runners' interval by more than 1 % of its value. From 100 samples a runner on it does not
 //! matter; with fewer than so many that some are beyond the percentile (20 for p(95), 100 for p(99)) it does.
 //!
@@ -122,5 +122,7 @@ pub fn combine<'a>(summaries: impl IntoIterator<Item = &'a Summary>) -> StepResu
     combination.results()
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

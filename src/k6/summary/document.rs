@@ -359,3 +359,6 @@ pub(in crate::k6) fn percentile(stat: &str) -> Option<f64> {
 pub(super) fn is_trend_stat(stat: &str) -> bool {
     matches!(stat, "avg" | "min" | "med" | "max" | "count") || percentile(stat).is_some()
 }
+
+#[cfg(test)]
+mod tests;

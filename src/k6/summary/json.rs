@@ -22,38 +22,46 @@ use super::document::{
 use super::objects::{self, Object};
 use super::{Problem, Reading, supplement};
 
-/// The last of each sort counts. k6's own export goes before what a script prints, which may have been made shorter; the newer
-/// form leaves out most.
-pub(super) fn read(log: &[u8], whole: bool) -> Reading {
-    let mut last = Last::default();
-    let mut problem = None;
-    for object in objects::find(log) {
-        match parse(&object) {
-            Some(Ok((form, summary))) => *last.of(form) = Some((object.pretty, summary)),
-            Some(Err(found)) => {
-                // What has come to nothing here was said before, of another run.
-                last.forget(object.pretty);
-                problem = Some(found);
+/// Of more objects only the last are looked at.
+const OBJECTS: usize = 16;
+
+/// The last of each form counts. k6's own export goes before what a script prints, which may have been made shorter; the newer
+/// form leaves out most. And where the first begins that was looked at.
+pub(super) fn read(log: &[u8], whole: bool) -> (usize, Reading) {
+    let (mut export, mut data, mut newer) = (None, None, None);
+    let mut broken: [Option<Problem>; 2] = [None, None];
+    let mut begin = log.len();
+    for object in objects::find(log).iter().rev().take(OBJECTS) {
+        begin = object.begin;
+        let broken = &mut broken[usize::from(object.pretty)];
+        // What was said before one that has come to nothing was of another run.
+        if broken.is_some() {
+            continue;
+        }
+        match parse(object) {
+            Some(Ok((form, summary))) => {
+                let last = match form {
+                    Form::Export => &mut export,
+                    Form::Data => &mut data,
+                    Form::Newer => &mut newer,
+                };
+                last.get_or_insert(summary);
             }
+            Some(Err(problem)) => *broken = Some(problem),
             None => {}
         }
     }
-    let data = last.data.map(|(_, summary)| summary);
-    let summary = match (last.export, last.newer) {
-        (Some((_, mut export)), _) => {
-            if let Some(data) = &data {
-                supplement::with_data(&mut export, data);
-            }
-            Some(export)
-        }
-        (None, newer) => data.or(newer.map(|(_, summary)| summary)),
-    };
-    match (summary, problem) {
+    if let (Some(export), Some(data)) = (&mut export, &data) {
+        supplement::with_data(export, data);
+    }
+    let [single, pretty] = broken;
+    let reading = match (export.or(data).or(newer), pretty.or(single)) {
         (Some(summary), _) => Reading::Summary(summary),
         (None, _) if !whole && objects::begins_within(log) => Reading::CutOff,
         (None, Some(problem)) => Reading::Broken(problem),
         (None, None) => Reading::Absent,
-    }
+    };
+    (begin, reading)
 }
 
 #[derive(Clone, Copy)]
@@ -61,29 +69,6 @@ enum Form {
     Export,
     Data,
     Newer,
-}
-
-#[derive(Default)]
-struct Last {
-    export: Option<(bool, Summary)>,
-    data: Option<(bool, Summary)>,
-    newer: Option<(bool, Summary)>,
-}
-
-impl Last {
-    fn of(&mut self, form: Form) -> &mut Option<(bool, Summary)> {
-        match form {
-            Form::Export => &mut self.export,
-            Form::Data => &mut self.data,
-            Form::Newer => &mut self.newer,
-        }
-    }
-
-    fn forget(&mut self, pretty: bool) {
-        for last in [&mut self.export, &mut self.data, &mut self.newer] {
-            last.take_if(|(other, _)| *other == pretty);
-        }
-    }
 }
 
 /// `None`: it is no summary.

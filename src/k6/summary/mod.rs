@@ -22,6 +22,9 @@ pub const PARSER: i64 = 1;
 /// the summary (FACT 26) or a long `handleSummary` may need more, which [`Outcome::CutOff`] says.
 pub const WINDOW_BYTES: usize = 1024 * 1024;
 
+/// No text is so long, with the log lines that come between it and a JSON summary.
+const TEXT_BYTES: usize = 32 * 1024;
+
 /// What the end of a log has.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -54,16 +57,22 @@ enum Reading {
     CutOff,
 }
 
-/// What the runner reported whose log ends with `tail`; `whole` says that `tail` is the whole log.
+/// What the runner reported whose log ends with `tail`; `whole` says that there is no more of the log, or none that the caller
+/// reads: what begins before it is then unreadable instead of cut off.
 ///
 /// Takes any bytes, in time linear in their number.
 pub fn summarize(tail: &[u8], whole: bool) -> Outcome {
-    let (json, plain) = (json::read(tail, whole), text::read(tail, whole));
+    let (json_begin, json) = json::read(tail, whole);
+    let plain = text::read(tail, whole);
     match (json, plain) {
-        // More of the log may show a better source.
-        (Reading::CutOff, _) | (Reading::Absent | Reading::Broken(_), Reading::CutOff) => {
+        // The text may be right before the window, or half of it.
+        (Reading::Summary(_), Reading::Absent | Reading::Broken(_))
+            if !whole && json_begin < TEXT_BYTES =>
+        {
             Outcome::CutOff
         }
+        // More of the log may show a better source, or what the better one leaves out.
+        (Reading::CutOff, _) | (_, Reading::CutOff) => Outcome::CutOff,
         (Reading::Summary(mut json), plain) => {
             if let Reading::Summary(plain) = plain {
                 supplement::with_text(&mut json, &plain);

@@ -146,6 +146,9 @@ fn collect(log: &[u8], begin: usize) -> (Option<Object>, usize) {
 }
 
 fn begins_summary(log: &[u8], from: usize) -> bool {
+    if !log.get(from).is_some_and(|first| is_space(*first)) {
+        return false;
+    }
     let end = memchr(b'\n', &log[from..]).map_or(log.len(), |length| from + length);
     let line = log[from..end].trim_ascii_start();
     FIRST_KEYS.iter().any(|key| line.starts_with(key))

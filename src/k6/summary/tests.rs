@@ -305,3 +305,67 @@ fn what_is_no_summary_is_absent() {
         assert_eq!(summarize(&log, true), expected, "{path}");
     }
 }
+
+#[test]
+fn a_window_is_enough_or_says_that_it_is_not() {
+    for folder in std::fs::read_dir(recorded().join("summaries")).unwrap() {
+        let log = read(&folder.unwrap().path().join("log.txt"));
+        let lines = b"time=\"2026-11-25T07:36:12Z\" level=info msg=\"a line\" source=console\n";
+        let expected = summarize(&log, true);
+        let long = [lines.repeat(2_000).as_slice(), &log].concat();
+        assert_eq!(summarize(&long, true), expected);
+        for more in [1, 10, 10_000, 100_000] {
+            let tail = &long[long.len() - (log.len() + more).min(long.len())..];
+            let outcome = summarize(tail, false);
+            assert!(
+                outcome == expected || outcome == Outcome::CutOff,
+                "{outcome:?}"
+            );
+            // What is before a summary is known from some lines on.
+            assert!(outcome == expected || more < 100_000, "{more} {outcome:?}");
+        }
+        for cut in (1..log.len()).step_by(7) {
+            match summarize(&log[cut..], false) {
+                Outcome::Found(found) => assert_eq!(Outcome::Found(found), expected),
+                Outcome::CutOff | Outcome::Absent | Outcome::Unreadable(_) => {}
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    /// Real logs with parts moved, removed and repeated.
+    #[test]
+    fn never_panics_and_never_says_what_can_not_be(
+        name in proptest::sample::select(vec![
+            "summaries/scenarios-groups.full/log.txt",
+            "summaries/http-failing.export-stderr/log.txt",
+            "summaries/handle-summary-json.export-stderr/log.txt",
+            "summaries/trend-stats.machine/log.txt",
+            "operator-3-runners/export-1-cnckf.log",
+        ]),
+        edits in proptest::collection::vec(
+            (0.0_f64..1.0, 0_usize..200, 0.0_f64..1.0, "[ \n{}\"✓.:0-9a-z]{0,9}"), 0..6),
+        whole in proptest::bool::ANY,
+    ) {
+        let mut log = read(&recorded().join(name));
+        for (from, length, to, more) in edits {
+            let at = |share: f64, log: &[u8]| (share * log.len() as f64) as usize;
+            let from = at(from, &log);
+            let end = (from + length).min(log.len());
+            let part: Vec<u8> = log.splice(from..end, more.bytes()).collect();
+            let to = at(to, &log);
+            log.splice(to..to, part);
+        }
+        if let Outcome::Found(summary) = summarize(&log, whole) {
+            let text = serde_json::to_string(&summary).unwrap();
+            proptest::prop_assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), *summary);
+        }
+    }
+
+    #[test]
+    fn any_bytes_will_do(log in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+        summarize(&log, true);
+        summarize(&log, false);
+    }
+}

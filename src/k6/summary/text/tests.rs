@@ -252,7 +252,7 @@ fn a_part_is_none() {
             if let Outcome::Found(found) = summarize(&whole.as_bytes()[cut..], false) {
                 assert_eq!(Outcome::Found(found), expected, "{cut}");
             }
-            if let Outcome::Found(found) = summarize(&whole.as_bytes()[cut..], true)
+            if let Outcome::Found(_) = summarize(&whole.as_bytes()[cut..], true)
                 && whole.starts_with(THRESHOLDS)
                 && whole.as_bytes()[..cut].ends_with(b"\n")
                 && cut > 1

@@ -41,6 +41,9 @@ const SAMPLED_SECONDS: f64 = 2.0;
 /// So many log lines in a row are not among the checks but before them.
 const LOG_LINES: usize = 32;
 
+/// More lines than so are no summary's.
+const ROWS: usize = 20_000;
+
 /// The longest name has so many dots.
 const LEAST_DOTS: usize = 3;
 
@@ -169,6 +172,8 @@ struct Block {
     ended: bool,
     /// A newline follows.
     terminated: bool,
+    /// The log ends in a part of what may be one more line.
+    halved: bool,
 }
 
 fn block(log: &[u8], from: usize, last: usize, prefix: &str) -> Result<Block, Problem> {
@@ -179,8 +184,10 @@ fn block(log: &[u8], from: usize, last: usize, prefix: &str) -> Result<Block, Pr
         open: true,
         ended: false,
         terminated: false,
+        halved: false,
     };
     let mut log_lines = 0;
+    let mut rows = 0;
     for (at, bytes) in Lines::new(log, from, last).rev() {
         let text = line::plain(bytes);
         if is_blank(&text) {
@@ -192,9 +199,11 @@ fn block(log: &[u8], from: usize, last: usize, prefix: &str) -> Result<Block, Pr
             continue;
         };
         match parse(rest) {
+            Some(_) if rows == ROWS => return malformed(),
             Some(_) => {
                 block.begin = at;
                 log_lines = 0;
+                rows += 1;
             }
             // A section of the other layout, whose title is not there.
             None if line::is_header(line::indent(rest).1) => return Err(Problem::Incomplete),
@@ -203,6 +212,9 @@ fn block(log: &[u8], from: usize, last: usize, prefix: &str) -> Result<Block, Pr
         }
     }
     block.open &= log_lines <= LOG_LINES;
+    let tail = line_begin(log, log.len());
+    let indents = [b' ', prefix.bytes().next().unwrap_or(b' ')];
+    block.halved = last < tail && log.get(tail).is_some_and(|first| indents.contains(first));
     let mut parent: Option<Raw> = None;
     for (at, bytes) in Lines::new(log, block.begin, log.len()) {
         let text = line::plain(bytes);
@@ -247,7 +259,7 @@ impl Block {
                 short || find("vus_max").is_some()
             })
         };
-        aligned && (self.ended || last_is_whole && sampled())
+        aligned && (self.ended || !self.halved && last_is_whole && sampled())
     }
 }
 
