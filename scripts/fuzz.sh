@@ -11,7 +11,7 @@ shift || true
 cargo fuzz --version > /dev/null 2>&1 || { echo "fuzz.sh: cargo-fuzz is missing: cargo install cargo-fuzz" >&2; exit 1; }
 
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(splitter resume test_run pod config_map job_request)
+[ ${#targets[@]} -gt 0 ] || targets=(splitter resume test_run pod config_map job_request summary)
 # A stable compiler takes what cargo-fuzz asks of a nightly one. There is no unsafe code that a sanitizer could watch.
 export RUSTC_BOOTSTRAP=1
 for target in "${targets[@]}"; do

@@ -11,7 +11,7 @@ pub mod cycle;
 pub mod discreet;
 pub mod harmless;
 pub mod isolate;
-mod k6;
+pub mod k6;
 pub mod progress;
 pub mod retry;
 pub mod server;

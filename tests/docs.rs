@@ -365,17 +365,12 @@ fn anchors_are_those_of_github() {
 
 #[test]
 fn the_evidence_for_facts_is_there() {
-    const K6: &str = "tests/data/recorded/k6";
     let facts = fs::read_to_string(root().join("docs/facts.md")).unwrap();
     let mut seen = 0;
     for line in prose(&facts) {
         let spans: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
         for (at, path) in spans.iter().enumerate() {
             if !path.starts_with("tests/") {
-                continue;
-            }
-            // The recordings of k6 come with what reads them.
-            if path.starts_with(K6) && !root().join(K6).exists() {
                 continue;
             }
             assert!(root().join(path).exists(), "docs/facts.md names {path}");

@@ -6,6 +6,9 @@
 use jiff::Timestamp;
 use k6sync::cluster::{ConfigMap, Pod, TestRun};
 use k6sync::cycle::cursor::{Cursor, Lines, Rest, Splitter};
+use k6sync::k6::combine::combine;
+use k6sync::k6::message::failed_thresholds;
+use k6sync::k6::summary::{Outcome, Summary, summarize};
 use k6sync::server::job_request::JobRequest;
 use k6sync::sync_loop::control::{Control, Defaults, Interval};
 
@@ -13,7 +16,8 @@ use k6sync::sync_loop::control::{Control, Defaults, Interval};
 pub type Check = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const CHECKS: [Check; 6] = [
+pub const CHECKS: [Check; 7] = [
+    ("summary", summary),
     ("splitter", splitter),
     ("resume", resume),
     ("test_run", test_run),
@@ -174,4 +178,24 @@ fn read(mut splitter: Splitter, answer: &[u8], piece: usize) -> (Vec<Lines>, Res
 
 fn text(chunks: &[Lines]) -> Vec<u8> {
     chunks.iter().flat_map(|chunk| chunk.body.clone()).collect()
+}
+
+/// The end of a log, or all of it.
+pub fn summary(data: &[u8]) {
+    assert_ne!(summarize(data, true), Outcome::CutOff, "there is no more");
+    for whole in [true, false] {
+        let Outcome::Found(summary) = summarize(data, whole) else {
+            continue;
+        };
+        let document = serde_json::to_string(&summary).unwrap();
+        let again: Summary = serde_json::from_str(&document).unwrap();
+        assert_eq!(again, *summary, "a document is what it was made of");
+        let (one, two) = (combine([&*summary]), combine([&*summary, &*summary]));
+        for row in one.metrics.iter().chain(&two.metrics) {
+            assert!(row.low <= row.high && row.low.is_finite() && row.high.is_finite());
+        }
+        let failed = summary.thresholds.iter().any(|threshold| threshold.failed)
+            || summary.marks.iter().any(|mark| mark.failed);
+        assert_eq!(failed_thresholds(&two).is_some(), failed);
+    }
 }
