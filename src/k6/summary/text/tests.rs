@@ -266,13 +266,7 @@ fn a_part_is_none() {
 
 #[test]
 fn the_last_summary_counts() {
-    let quoted = TOTAL
-        .replace("118", "999")
-        .replace("66.10% 78", "8.60% 86")
-        .replace("33.89% 40", "4.00% 40");
-    let quoted = quoted
-        .replace("8.60% 86 out of 999", "95.99% 959 out of 999")
-        .replace("4.00% 40", "4.00% 40");
+    let quoted = TOTAL.replace("9.1 kB", "9.2 kB");
     let log = format!("{quoted}time=\"x\" level=info\n{THRESHOLDS}{TOTAL}");
     assert_eq!(found(&log), found(&format!("{THRESHOLDS}{TOTAL}")));
     assert_eq!(found(&format!("{TOTAL}{TREE}")), found(TREE));
@@ -335,7 +329,7 @@ fn names_that_look_like_anything_are_names() {
         "100% / \"ok\"",
         "",
     ] {
-        let summary = found(&TOTAL.replace("is 200", name).replace("✓ home", "✓ home"));
+        let summary = found(&TOTAL.replace("is 200", name));
         assert!(
             summary
                 .checks
