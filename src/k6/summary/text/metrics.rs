@@ -16,8 +16,19 @@ pub(super) struct Raw {
     stats: Vec<(String, Printed)>,
     /// Of a rate.
     counts: Option<(u64, u64)>,
+    columns: Columns,
     /// Characters of the values, with the spaces after them.
     width: usize,
+}
+
+/// Lines whose values are padded to the same columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Columns {
+    /// These have an end of their own: `/s`, or a count that the percentage agrees with.
+    None,
+    /// A gauge's minimum and maximum, and in the older layout a rate's counts.
+    Two,
+    Trend,
 }
 
 /// Metrics whose values are whole, always: one of another's may be a sum of parts that prints like one.
@@ -51,6 +62,12 @@ pub(super) fn raw(row: Row<'_>, parent: Option<&Raw>) -> Result<Option<Raw>, Pro
         kind,
         stats,
         counts,
+        columns: match kind {
+            Kind::Trend => Columns::Trend,
+            Kind::Gauge => Columns::Two,
+            Kind::Rate if row.values.contains('✓') => Columns::Two,
+            Kind::Rate | Kind::Counter => Columns::None,
+        },
         width: row.values.chars().count(),
     }))
 }
@@ -157,12 +174,9 @@ impl Raw {
 
     /// Whether this may be a whole line: columns are as wide as in others.
     pub(super) fn is_as_wide(&self, others: &[&Self]) -> bool {
-        if matches!(self.kind, Kind::Counter | Kind::Rate) {
-            // These have no columns, and an end of their own.
-            return true;
-        }
-        let mut alike = others.iter().filter(|other| other.kind == self.kind);
-        alike.all(|other| other.width == self.width)
+        let columns = self.columns;
+        let mut alike = others.iter().filter(|other| other.columns == columns);
+        columns == Columns::None || alike.all(|other| other.width == self.width)
     }
 
     /// A counter's count by its rate: how long the test ran.

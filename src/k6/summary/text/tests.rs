@@ -66,7 +66,7 @@ const TREE: &str = "
 
          ✓ paid...: 5 1/s
 
-     checks...............: 66.10% ✓ 78       ✗ 40 
+     checks...............: 66.10% ✓ 78  ✗ 40 
      data_received........: 9.1 kB 3.0 kB/s
      data_sent............: 5.5 kB 1.8 kB/s
    ✗ http_req_duration....: avg=412.74µs min=0s       med=489.45µs max=1.3ms   p(90)=786.02µs p(95)=930.93µs
@@ -74,8 +74,8 @@ const TREE: &str = "
      http_reqs............: 118    39.025185/s
      iteration_duration...: avg=51.2ms   min=50.28ms  med=51.18ms  max=52.43ms p(90)=51.64ms  p(95)=51.79ms 
      iterations...........: 118    39.025185/s
-     vus..................: 2      min=2      max=2 
-     vus_max..............: 2      min=2      max=2 
+     vus..................: 2      min=2 max=2
+     vus_max..............: 2      min=2 max=2
 
 ";
 
@@ -169,7 +169,7 @@ fn reads_the_older_tree() {
             "     iterations.",
             "\u{1b}[32m     \u{1b}[0miterations\u{1b}[2m.\u{1b}[0m",
         ),
-        TREE.replace("✓ 78       ✗ 40 ", "78 out of 118"),
+        TREE.replace("✓ 78  ✗ 40 ", "78 out of 118"),
     ] {
         let summary = found(&log);
         assert_eq!(
@@ -266,11 +266,7 @@ fn a_part_is_none() {
 
 #[test]
 fn the_last_summary_counts() {
-    let quoted = TOTAL
-        .replace("118", "999")
-        .replace("66.10% 78", "8.60% 86")
-        .replace("33.89% 40", "4.00% 40");
-    let quoted = quoted.replace("8.60% 86 out of 999", "95.99% 959 out of 999");
+    let quoted = TOTAL.replace("9.1 kB", "9.2 kB");
     let log = format!("{quoted}time=\"x\" level=info\n{THRESHOLDS}{TOTAL}");
     assert_eq!(found(&log), found(&format!("{THRESHOLDS}{TOTAL}")));
     assert_eq!(found(&format!("{TOTAL}{TREE}")), found(TREE));
