@@ -32,8 +32,8 @@ pub fn word(value: &str) -> &str {
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
     let has_letters = value.contains(|c: char| c.is_ascii_alphabetic());
     let has_digits = value.contains(|c: char| c.is_ascii_digit());
-    let is_short = value.len() <= SHORT;
-    match value.trim().is_empty() || (is_plain && (is_short || !(has_letters && has_digits))) {
+    let is_short = value.len() <= SHORT && !value.contains([':', '@']);
+    match is_short || (is_plain && !(has_letters && has_digits)) {
         true => value,
         false => HIDDEN,
     }
@@ -75,7 +75,7 @@ mod tests {
             "/etc/key",
             "u:p",
             "correct horse",
-            "a=b",
+            "a=bcd",
         ] {
             assert_eq!(word(value), HIDDEN);
         }
