@@ -9,7 +9,7 @@ use tower::{BoxError, ServiceBuilder};
 /// Of each connection: what is read at a time, and the longest head of an answer.
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// A client of the cluster that `config` tells of.
+/// A client for the cluster of `config`.
 pub(super) fn client(config: kube::Config) -> Result<kube::Client, kube::Error> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);

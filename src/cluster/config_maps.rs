@@ -1,4 +1,4 @@
-//! ConfigMaps: one is where people control k6sync.
+//! ConfigMaps: people control k6sync through one.
 
 use std::collections::BTreeMap;
 

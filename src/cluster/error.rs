@@ -1,4 +1,4 @@
-//! What can go wrong with Kubernetes, told apart as far as callers and people must act differently.
+//! What can go wrong with Kubernetes: a variant for each case in which callers or people must act differently.
 
 use std::error::Error;
 use std::time::Duration;

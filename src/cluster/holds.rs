@@ -1,8 +1,8 @@
 //! Our finalizers on TestRuns (docs/facts.md, "A finalizer keeps pods and logs"): while one is there, neither the
 //! TestRun nor its pods go away.
 //!
-//! One finalizer is put on or taken off; others are never touched, and neither is anything else of the object. Each
-//! database has a finalizer of its own, so that k6syncs with different databases leave each other's holds alone.
+//! Only one finalizer is added or removed; other finalizers and the rest of the object are never touched. Each database has a
+//! finalizer of its own, so k6syncs with different databases leave each other's holds alone.
 
 use serde_json::json;
 
@@ -10,10 +10,10 @@ use super::request::Request;
 use super::test_runs::{TEST_RUNS, TestRun};
 use super::{Cluster, ClusterError};
 
-/// What k6sync 0.1.0 put on, whatever its database; and, with a database's id behind it, the beginning of all others.
+/// The finalizer of k6sync 0.1.0, whatever its database. All others are this, a dash and a database's id.
 pub(crate) const OLD_FINALIZER: &str = "k6sync.dev/capture";
 
-/// Others may change a TestRun at the same time; after so many times the next cycle tries again.
+/// How often a write is tried while others change the TestRun; then the next cycle tries again.
 const ATTEMPTS: usize = 5;
 
 /// Keeps a TestRun until its logs are recorded in one database.
@@ -60,36 +60,36 @@ impl Release<'_> {
     }
 }
 
-/// What became of a hold.
+/// Whether a TestRun is held after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// The TestRun bears the finalizer.
+    /// The TestRun has the finalizer.
     Held,
-    /// It does not, since it is being deleted or gone: too late for a hold, or its end.
+    /// It does not have it: it is gone or being deleted, or was released.
     Free,
 }
 
 impl TestRun {
-    /// Whether it bears this finalizer.
-    pub(crate) fn bears(&self, finalizer: &Finalizer) -> bool {
+    /// Whether it has this finalizer.
+    pub(crate) fn has_finalizer(&self, finalizer: &Finalizer) -> bool {
         self.finalizers
             .iter()
             .any(|name| name == finalizer.as_str())
     }
 
-    /// Whether it bears the finalizer of 0.1.0, which does not say whose it is.
-    pub(crate) fn bears_old(&self) -> bool {
+    /// Whether it has the finalizer of 0.1.0, which does not say whose it is.
+    pub(crate) fn has_old_finalizer(&self) -> bool {
         self.finalizers.iter().any(|name| name == OLD_FINALIZER)
     }
 
-    /// Whether it bears a finalizer of any k6sync.
+    /// Whether it has a finalizer of any k6sync.
     pub fn is_held(&self) -> bool {
         self.finalizers.iter().any(|name| is_k6syncs(name))
     }
 }
 
 impl Cluster {
-    /// Puts the finalizer on a TestRun, as it was listed.
+    /// Adds the finalizer to a TestRun, given as it was listed.
     ///
     /// # Errors
     /// [`ClusterError`]; a conflict if others change it all the time.
@@ -101,7 +101,7 @@ impl Cluster {
         let mut test_run = listed.clone();
         let mut attempt = 1;
         loop {
-            if test_run.bears(finalizer) {
+            if test_run.has_finalizer(finalizer) {
                 return Ok(Hold::Held);
             }
             if test_run.deletion_timestamp.is_some() {
@@ -111,7 +111,7 @@ impl Cluster {
             finalizers.push(finalizer.as_str().to_owned());
             match self.patch_finalizers(&test_run, &finalizers).await {
                 Ok(()) => return Ok(Hold::Held),
-                // Deleted since it was read: an API server takes no new finalizers then.
+                // Changed, or deleted: the API server refuses new finalizers then.
                 Err(ClusterError::Rejected {
                     code: 409 | 422, ..
                 }) if attempt < ATTEMPTS => {}
@@ -128,8 +128,8 @@ impl Cluster {
         }
     }
 
-    /// Takes finalizers off the TestRun of this name and uid (`None`: whichever has the name), if they are there and
-    /// `only_if` the TestRun is as it should be; whoever has another uid is left alone.
+    /// Removes finalizers from the TestRun of this name and uid (`None`: any uid), if it has them and `only_if` agrees. A
+    /// TestRun with another uid is left alone.
     ///
     /// # Errors
     /// [`ClusterError`]; a conflict if others change it all the time.
@@ -163,7 +163,7 @@ impl Cluster {
         }
     }
 
-    /// Takes finalizers off a TestRun, as [`Cluster::release_if`] does, however it is.
+    /// As [`Cluster::release_if`], without a condition.
     ///
     /// # Errors
     /// [`ClusterError`]; a conflict if others change it all the time.
@@ -184,7 +184,7 @@ impl Cluster {
         test_run: &TestRun,
         finalizers: &[String],
     ) -> Result<(), ClusterError> {
-        // The version makes it fail if anybody has changed the list since.
+        // With the version it fails if anybody has changed the list since.
         let patch = json!({"metadata": {
             "resourceVersion": test_run.resource_version,
             "uid": test_run.uid,

@@ -1,4 +1,4 @@
-//! Leases: who of several k6syncs is to sync. What a lease means is the business of `election`.
+//! Leases: which of several k6syncs syncs. `election` knows what a lease means.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

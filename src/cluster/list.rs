@@ -19,17 +19,17 @@ use crate::isolate::isolated;
 
 /// Objects a page: small enough for one answer, large enough that 10,000 pods are 20 requests.
 const PAGE_OBJECTS: usize = 500;
-/// Of a longer page no more is read, and fewer objects are asked for. Pods of k6-operator have 6 to 10 KB.
+/// A longer page is not read; fewer objects are asked for instead. Pods of k6-operator have 6 to 10 KB.
 const PAGE: Limit = Limit {
     what: "object in a list",
     most: 8 * 1024 * 1024,
 };
-/// What pages are to have at most, if the next objects are like the last ones.
+/// How long pages should be, if the next objects are like the last ones.
 const PAGE_BYTES: usize = PAGE.most / 4 * 3;
 
-/// Labels that are used, or are for people who read along; an object may have any number of others.
+/// Labels that are kept: those that are used, or help people who debug. An object may have any number of others.
 const LABELS: [&str; 4] = ["k6_cr", "runner", "app", "batch.kubernetes.io/job-name"];
-/// And all of our own.
+/// Our own are all kept.
 const OWN_LABELS: &str = "k6sync.dev/";
 
 /// What a LIST gave.
@@ -39,7 +39,7 @@ pub struct Listed<T> {
     pub items: Vec<T>,
     /// Those that could not be understood.
     pub malformed: Vec<Malformed>,
-    /// How many were left out, since they only look like what was asked for.
+    /// How many were left out because they only look like what was asked for.
     pub(crate) foreign: usize,
     /// The API server's time when it gave the first page, in whole seconds; the clock that created the objects.
     pub(crate) time: Option<Timestamp>,
@@ -131,19 +131,19 @@ pub(super) struct Metadata {
     pub(super) deletion_timestamp: Option<Timestamp>,
 }
 
-/// Whom an object goes with.
+/// An owner of an object.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OwnerReference {
     pub(super) api_version: String,
     pub(super) kind: String,
     pub(super) name: String,
-    /// Of several owners, the one that made it and looks after it.
+    /// Of several owners, the one that manages it.
     #[serde(default)]
     pub(super) controller: bool,
 }
 
-/// Those labels that are used: no object is kept that is large for what nobody reads.
+/// Only the labels in use, so that objects stay small whatever labels they have.
 fn labels<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<BTreeMap<String, String>>, D::Error> {
@@ -201,7 +201,7 @@ impl Cluster {
         Ok(listed)
     }
 
-    /// What the last list of this kind had come to: the next cycle need not find it out again.
+    /// What the last list of this kind found to fit, so that the next cycle need not find out again.
     fn page_objects(&self, resource: Resource) -> usize {
         let known = self.page_objects.lock();
         let known = known.unwrap_or_else(PoisonError::into_inner);
@@ -244,7 +244,7 @@ impl Cluster {
                     tracing::debug!(%request, limit, "the page is too long: fewer objects are asked for");
                     continue;
                 }
-                // The list took so long that its snapshot is gone; the rest comes from a newer one (docs/facts.md,
+                // The snapshot expired while the list was read; the rest comes from a newer one (docs/facts.md,
                 // "An expired list goes on with a new token").
                 Err(ClusterError::Rejected {
                     code: 410,
@@ -268,7 +268,7 @@ impl Cluster {
     }
 }
 
-/// How many objects to ask for, after so many had so many bytes.
+/// How many objects to ask for next, when `objects` of them had `bytes`.
 fn objects_a_page(objects: usize, bytes: usize) -> usize {
     let fit = objects.saturating_mul(PAGE_BYTES) / bytes.max(1);
     match objects {

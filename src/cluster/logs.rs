@@ -1,4 +1,4 @@
-//! Container logs (docs/facts.md, "Container logs"), as a stream of bytes: no log is ever held in memory.
+//! Container logs (docs/facts.md, "Container logs"), as streams of bytes: no log is ever held in memory as a whole.
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -7,19 +7,15 @@ use kube::client::Body;
 use tokio::time::timeout;
 
 use super::Cluster;
-use super::Pace;
 use super::error::{ClusterError, chain};
-use super::pace::{Place, Room, patiently, resume};
+use super::limiter::{Limiter, LogMemory, RequestPermit, lending, resume};
 use super::request::{Request, Resource};
 
 /// Which log to read, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogOptions<'a> {
-    /// The pod's namespace.
     pub(crate) namespace: &'a str,
-    /// The pod's name.
     pub(crate) pod: &'a str,
-    /// The container's name.
     pub(crate) container: &'a str,
     /// The life before the present one (docs/facts.md, "Only the life before is kept").
     pub(crate) previous: bool,
@@ -33,10 +29,10 @@ pub(crate) struct LogStream {
     cluster: Cluster,
     request: Request,
     body: Body,
-    /// Until the log's end.
-    place: Option<Place>,
-    /// Until what was read is stored.
-    room: Option<Room>,
+    /// Held until the log's end.
+    permit: Option<RequestPermit>,
+    /// Held until what was read is stored.
+    memory: Option<LogMemory>,
 }
 
 impl Cluster {
@@ -63,29 +59,29 @@ impl Cluster {
         if options.previous {
             request = request.query("previous", "true");
         }
-        let (body, place) = self.stream_log(&request).await?;
-        let room = self.pace.as_ref().map(Pace::room);
+        let (body, permit) = self.stream_log(&request).await?;
+        let memory = self.limiter.as_ref().map(Limiter::memory);
         Ok(LogStream {
             cluster: self.clone(),
             request,
             body,
-            place,
-            room,
+            permit,
+            memory,
         })
     }
 }
 
 impl LogStream {
-    /// So many bytes of one line are held in memory; waits until there is room for so long a line.
+    /// One line has come to `bytes`, all held in memory; waits until it may grow.
     pub(crate) async fn hold(&mut self, bytes: usize) {
-        if let Some(room) = &mut self.room {
-            room.hold(bytes).await;
+        if let Some(memory) = &mut self.memory {
+            memory.hold(bytes).await;
         }
     }
 
-    /// The log is read; the room is to be kept until what was read is stored.
-    pub(crate) fn finish(self) -> Option<Room> {
-        self.room
+    /// To be called at the log's end. Keep the memory until what was read is stored.
+    pub(crate) fn finish(self) -> Option<LogMemory> {
+        self.memory
     }
 
     /// The next bytes; `None` at the log's end.
@@ -95,20 +91,20 @@ impl LogStream {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClusterError> {
         loop {
             let limit = self.cluster.time_limit();
-            // Who holds room in memory waits for no place, and so keeps its own.
-            let is_small = self.room.as_ref().is_some_and(Room::is_small);
-            let place = self.place.as_mut().filter(|_| is_small);
-            let frame = timeout(limit, patiently(place, self.body.frame()))
+            // A log that holds much memory must not wait for a permit, so it keeps its own.
+            let is_small = self.memory.as_ref().is_some_and(LogMemory::is_small);
+            let permit = self.permit.as_mut().filter(|_| is_small);
+            let frame = timeout(limit, lending(permit, self.body.frame()))
                 .await
                 .map_err(|_| self.cluster.timed_out(&self.request, limit))?;
-            resume(self.place.as_mut()).await;
+            resume(self.permit.as_mut()).await;
             match frame {
                 None => return Ok(None),
                 Some(Ok(frame)) => {
                     // Anything but data is trailers, which say nothing here.
                     if let Ok(data) = frame.into_data() {
-                        if let Some(room) = &mut self.room {
-                            room.read(data.len()).await;
+                        if let Some(memory) = &mut self.memory {
+                            memory.read(data.len()).await;
                         }
                         return Ok(Some(data));
                     }

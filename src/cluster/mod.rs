@@ -1,18 +1,18 @@
 //! Everything that talks to Kubernetes. The cycle calls it; it knows nothing of SQL and decides nothing.
 //!
-//! Answers are decoded by small types of our own that take only what is used; an object that can't be understood is
-//! told apart from the others, and never hides them.
+//! Small types of our own decode only what is used of an answer. An object that can't be understood is set aside with what is
+//! wrong with it, and never hides the others.
 
 mod client;
 mod config_maps;
 mod error;
 mod holds;
 mod lease;
+mod limiter;
 mod list;
 mod logs;
 mod namespaces;
 mod objects;
-mod pace;
 mod pods;
 mod reach;
 mod request;
@@ -39,10 +39,10 @@ pub use self::error::ClusterError;
 pub(crate) use self::holds::OLD_FINALIZER;
 pub(crate) use self::holds::{Finalizer, Hold, Release};
 pub(crate) use self::lease::{Lease, LeaseSpec};
+use self::limiter::Limiter;
+pub(crate) use self::limiter::{LogMemory, UNANSWERED};
 pub use self::list::{Listed, Malformed};
 pub(crate) use self::logs::{LogOptions, LogStream};
-use self::pace::Pace;
-pub(crate) use self::pace::{Room, UNANSWERED};
 pub use self::pods::Pod;
 pub(crate) use self::pods::{Container, ContainerKind, ContainerState, Job, Terminated};
 pub(crate) use self::reach::Reach;
@@ -51,27 +51,27 @@ pub use self::test_runs::{Stage, TestRun, custom_resource_definition};
 pub use self::traffic::{RequestLabels, Traffic};
 pub(crate) use self::watch::{Change, TestRunWatch};
 
-/// A log is late when it takes longer than this part of the time that a request may take.
-const A_LONG_WAIT: u32 = 10;
+/// A log is late after this fraction of the request timeout.
+const LATE: u32 = 10;
 
 /// A connection to one cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Cluster {
     client: kube::Client,
-    /// For more of them.
+    /// Makes further clients.
     config: Arc<kube::Config>,
     /// For messages.
     url: String,
     request_timeout: Duration,
-    /// The first attempt at a request is given so long, and each that follows twice as long as the one before, at most
-    /// `request_timeout`; `None`: each is given that.
-    patience: Option<Duration>,
-    /// No request goes on after this.
+    /// The time limit of the first attempt at a request; each further attempt gets twice as much as the one before, up to
+    /// `request_timeout`. `None`: each gets that.
+    first_attempt: Option<Duration>,
+    /// No request goes on beyond this.
     deadline: Option<Instant>,
-    /// Of log requests; `None`: they do not wait for each other.
-    pace: Option<Pace>,
+    /// Of log requests; `None`: there is no limit.
+    limiter: Option<Limiter>,
     traffic: Traffic,
-    /// Objects that fit in a page of a list, by resource.
+    /// How many objects fit in a page of a list, by resource.
     page_objects: Arc<Mutex<HashMap<&'static str, usize>>>,
 }
 
@@ -137,9 +137,9 @@ impl Cluster {
             config: Arc::new(config),
             url: url.trim_end_matches('/').to_owned(),
             request_timeout,
-            patience: None,
+            first_attempt: None,
             deadline: None,
-            pace: None,
+            limiter: None,
             traffic: Traffic::default(),
             page_objects: Arc::default(),
         })
@@ -153,23 +153,22 @@ impl Cluster {
         }
     }
 
-    /// The same cluster by connections of its own, for requests that follow one another and must not wait for a dead
-    /// connection: an attempt that is not answered within `patience` is given up, its connection with it, and the next one
-    /// makes another.
-    pub(crate) fn apart(&self, patience: Duration) -> Self {
+    /// The same cluster with connections of its own, for requests that must not wait for a dead one: the first attempt is given
+    /// up after `first_attempt`, and its connection with it; the next makes a new one.
+    pub(crate) fn with_own_connections(&self, first_attempt: Duration) -> Self {
         let client = client::client(kube::Config::clone(&self.config));
         Self {
-            // It has worked before.
+            // The same configuration has made a client before.
             client: client.unwrap_or_else(|_| self.client.clone()),
-            patience: Some(patience),
+            first_attempt: Some(first_attempt),
             ..self.clone()
         }
     }
 
-    /// The same cluster, for a set of logs to be read as many at a time as the API server bears, and at most `most`.
-    pub(crate) fn paced(&self, most: usize) -> Self {
+    /// The same cluster, for logs: as many at a time as the API server can take, and at most `most`.
+    pub(crate) fn with_log_limit(&self, most: usize) -> Self {
         Self {
-            pace: Some(Pace::new(most, self.request_timeout / A_LONG_WAIT)),
+            limiter: Some(Limiter::new(most, self.request_timeout / LATE)),
             ..self.clone()
         }
     }

@@ -1,4 +1,4 @@
-//! Namespaces: their uids tell one cluster from another, and one life of a namespace from the next (docs/facts.md,
+//! Namespaces: their uids distinguish one cluster from another, and one life of a namespace from the next (docs/facts.md,
 //! "A Role can allow reading its own namespace").
 
 use serde::Deserialize;

@@ -1,8 +1,8 @@
 //! The pods of TestRuns (docs/facts.md, "Names and labels of pods", "A stuck pod leaves the stage as it is"): only the
 //! fields that are used.
 //!
-//! Anybody who may make pods can give one the label `k6_cr`. A pod is a TestRun's only if its controller is a Job of that
-//! TestRun, by the Job's name; others are left out here, so that nothing above ever sees them.
+//! Anybody who may create pods can give one the label `k6_cr`. A pod belongs to a TestRun only if its controller is a Job of
+//! that TestRun, by the Job's name. Others are left out here, and no caller ever sees them.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -55,10 +55,10 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    /// Which of the TestRun's Jobs bears this name; `None`: it is no Job of that TestRun.
+    /// Which of the TestRun's Jobs has this name; `None`: it is no Job of that TestRun.
     ///
-    /// The pod's own name would not do: it is cut where the Job's is long. Run names may look like each other's Jobs
-    /// (`x` and `x-1`), but no two runs have a Job's name in common.
+    /// The pod's own name does not show it: a long one is cut. One run's name may look like another's Job (`x-1` and `x`), but
+    /// no two runs have a Job's name in common.
     fn named(job: &str, test_run: &str) -> Option<Self> {
         match job.strip_prefix(test_run)?.strip_prefix('-')? {
             "initializer" => Some(Self::Initializer),
@@ -73,8 +73,8 @@ impl Job {
 
     /// The Job that controls an object with these owners, if it is one of the TestRun's.
     ///
-    /// Whether a Job of that name and uid is there, and the TestRun's, only the right to read Jobs would tell. While
-    /// k6-operator's own Jobs are there, no other can bear their names.
+    /// Without the right to read Jobs we can't see whether that Job exists and is the TestRun's. But while k6-operator's own
+    /// Jobs exist, no other can have their names.
     fn controlling(owners: &[OwnerReference], test_run: &str) -> Option<Self> {
         let controller = owners.iter().find(|owner| owner.controller)?;
         match (controller.api_version.as_str(), controller.kind.as_str()) {
@@ -87,18 +87,17 @@ impl Job {
 /// A container, by its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Container {
-    /// Its name.
     pub(crate) name: String,
     /// What it is for.
     pub(crate) kind: ContainerKind,
     /// How often it has been restarted.
     pub(crate) restart_count: i64,
-    /// The kubelet may restart it at any moment. (Those of k6-operator's own are never restarted, docs/facts.md,
+    /// The kubelet may restart it at any moment. (k6-operator's own are never restarted, docs/facts.md,
     /// "Names and labels of pods".)
     pub(crate) restartable: bool,
     /// Its state now.
     pub(crate) state: ContainerState,
-    /// How the life before this one ended; of a waiting container, the latest life.
+    /// How the life before this one ended; for a waiting container, the latest life.
     pub(crate) last: Option<Terminated>,
 }
 
@@ -179,7 +178,7 @@ impl Item for Pod {
         metadata["labels"]["k6_cr"].as_str()
     }
 
-    /// What can't be read may be anybody's.
+    /// Where the owners can't be read it may be the TestRun's, and is reported.
     fn is_foreign(metadata: &Value) -> bool {
         let owners = Option::<Vec<OwnerReference>>::deserialize(&metadata["ownerReferences"]);
         match (Self::test_run(metadata), owners) {

@@ -1,4 +1,4 @@
-//! Who is it, and may they? Token and subject access reviews.
+//! Token and subject access reviews: who is it, and what may they do?
 
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ impl Cluster {
         let TokenReview { status } = self
             .object(&request, |body| serde_json::from_slice(body))
             .await?;
-        // An authenticator that knows nothing of audiences says that the token is good, and names none.
+        // An authenticator without support for audiences calls the token good, and names none.
         let is_for_us = audiences.is_empty()
             || (status.audiences.iter()).any(|audience| audiences.contains(audience));
         Ok((status.authenticated && is_for_us).then_some(status.user))

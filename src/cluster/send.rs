@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Cluster;
 use super::error::{ClusterError, chain};
-use super::pace::{Place, patiently, resume};
+use super::limiter::{RequestPermit, lending, resume};
 use super::request::Request;
 use super::traffic;
 use crate::retry::{Policy, Retry, retry};
@@ -27,15 +27,14 @@ const RETRIES: Policy = Policy {
     total: Duration::from_secs(30),
 };
 
-/// Of an error's body no more is read.
+/// How much is read of an error's body.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
 
-/// How long an answer may be at most: nothing that an API server sends can fill the memory.
+/// How long an answer may be: nothing that an API server sends can fill the memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
-    /// What the answer is to be.
+    /// What the answer should be, for messages.
     pub(super) what: &'static str,
-    /// Bytes.
     pub(super) most: usize,
 }
 
@@ -68,7 +67,8 @@ impl Cluster {
 
     /// Sends a request and returns what `read` makes of the whole body, and the API server's time if it tells.
     ///
-    /// What is no JSON was spoilt on its way, and is tried again; what is no object as `read` wants it is not.
+    /// An answer that is no JSON was damaged on its way and is tried again. One that is JSON, but not what `read` expects, is
+    /// not.
     pub(super) async fn send_and_read<T>(
         &self,
         request: &Request,
@@ -113,26 +113,26 @@ impl Cluster {
         .await
     }
 
-    /// Sends a request and returns the body as it comes in, with the place that reading it takes; for logs.
+    /// Sends a request and returns the body as it comes in, with the permit to read it; for logs.
     ///
-    /// Each attempt waits for a place, and a pause between two holds none.
+    /// Each attempt waits for a permit of its own; no permit is held in the pause between two.
     pub(super) async fn stream_log(
         &self,
         request: &Request,
-    ) -> Result<(Body, Option<Place>), ClusterError> {
+    ) -> Result<(Body, Option<RequestPermit>), ClusterError> {
         self.retrying(judge_log, |attempt| async move {
-            let mut place = match &self.pace {
-                Some(pace) => Some(pace.place().await),
+            let mut permit = match &self.limiter {
+                Some(limiter) => Some(limiter.permit().await),
                 None => None,
             };
             let limit = self.time_limit_of(attempt);
-            let answer = patiently(place.as_mut(), self.answer(request));
+            let answer = lending(permit.as_mut(), self.answer(request));
             let response = timeout(limit, answer)
                 .await
                 .unwrap_or_else(|_| Err(self.timed_out(request, limit)))?;
             is_text(request, &response)?;
-            resume(place.as_mut()).await;
-            Ok((response.into_body(), place))
+            resume(permit.as_mut()).await;
+            Ok((response.into_body(), permit))
         })
         .await
     }
@@ -150,8 +150,8 @@ impl Cluster {
     /// How long an attempt at a request may take; the first is number 0.
     fn time_limit_of(&self, attempt: u32) -> Duration {
         let limit = self.time_limit();
-        self.patience.map_or(limit, |patience| {
-            limit.min(patience.saturating_mul(2_u32.saturating_pow(attempt)))
+        self.first_attempt.map_or(limit, |first| {
+            limit.min(first.saturating_mul(2_u32.saturating_pow(attempt)))
         })
     }
 
@@ -276,12 +276,12 @@ impl Cluster {
     }
 }
 
-/// One attempt at a request: what it came to is counted, also when it is given up.
+/// One attempt at a request. It is counted when it is dropped, so also when it is given up.
 struct Attempt<'a> {
     cluster: &'a Cluster,
     request: &'a Request,
     begun: Instant,
-    /// `None`: nobody waited for its end.
+    /// `None`: it was given up.
     end: Option<End>,
 }
 
@@ -314,9 +314,9 @@ impl Drop for Attempt<'_> {
             Some(End::Refused) | None => None,
         };
         traffic::count(&self.cluster.traffic, self.request, code);
-        // Of one that was given up it is not known who is at fault: the API server, or a node that is dead.
-        if let (Some(pace), Some(_)) = (&self.cluster.pace, self.end) {
-            pace.note(self.begun, code);
+        // An attempt that was given up says nothing about the API server: a dead node may be at fault.
+        if let (Some(limiter), Some(_)) = (&self.cluster.limiter, self.end) {
+            limiter.answered(self.begun, code);
         }
     }
 }
@@ -329,7 +329,7 @@ fn date(response: &Response<Body>) -> Option<Timestamp> {
         .ok()
 }
 
-/// `Retry-After` (RFC 9110): seconds, however many, or a time; `None`: neither.
+/// `Retry-After` (RFC 9110): seconds or a time; `None`: neither.
 fn pause(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -338,7 +338,7 @@ fn pause(text: &str, now: Timestamp) -> Option<Duration> {
     let until = jiff::fmt::rfc2822::DateTimeParser::new()
         .parse_timestamp(text)
         .ok()?;
-    // What is past asks for no pause.
+    // A time in the past asks for no pause.
     Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
 }
 
@@ -395,7 +395,7 @@ async fn beginning(mut body: Body, most: usize) -> Vec<u8> {
     bytes
 }
 
-/// A log is plain text; what says that it is something else, a proxy's page or an object, is none.
+/// A log is plain text. Anything else is a proxy's page or an object.
 fn is_text(request: &Request, response: &Response<Body>) -> Result<(), ClusterError> {
     let Some(kind) = response.headers().get(CONTENT_TYPE) else {
         return Ok(());
@@ -426,7 +426,7 @@ struct StatusMetadata {
     next_page: Option<String>,
 }
 
-/// Of logs: a node that did not answer in time may be dead, and there will be another cycle.
+/// For logs: a node that did not answer in time may be dead, and there will be another cycle.
 fn judge_log(error: &ClusterError) -> Retry {
     match error {
         ClusterError::Timeout { .. } => Retry::No,

@@ -1,7 +1,7 @@
 //! Times of objects: RFC 3339, years 1 to 9999, as Kubernetes takes them.
 //!
-//! [`Timestamp`] ends two days before the year 9999 does, and no database of ours goes as far back as it: what lies beyond
-//! is taken for the nearest time that all of them know, so that one absurd time does not hide an object.
+//! [`Timestamp`] ends two days before the year 9999 does, and begins earlier than our databases can store. A time beyond is
+//! read as the nearest one that all of them know, so that one absurd time does not hide an object.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;

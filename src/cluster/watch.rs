@@ -1,8 +1,8 @@
 //! Watching TestRuns: what changes, as it changes, for as long as somebody listens.
 //!
-//! A connection may be dead without a word, so that silence says nothing: a watch asks the API server to end it after a few
-//! seconds, and one that does not end is given up. The next one goes on at the version of the last event, so that nothing
-//! falls between. What comes is a hint, and may come twice; a list is the truth.
+//! A dead connection looks like a silent one. So a watch asks the API server to end it after a few seconds, and gives up if it
+//! does not end. The next one goes on at the version of the last event, so no event is missed. Events are hints and may come
+//! twice; a list is the truth.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,19 +20,19 @@ use super::request::Request;
 use super::test_runs::{TEST_RUNS, TestRun};
 use super::{Cluster, ClusterError};
 
-/// The API server ends a watch after so long.
+/// How long a watch lasts, seconds.
 const SECONDS: &str = "5";
-/// One that has not ended by then is dead.
+/// A watch that has not ended by then is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(7);
-/// No object is as long: etcd takes 1.5 MiB.
+/// Longer than any object: etcd takes 1.5 MiB.
 const LONGEST_EVENT: usize = 8 * 1024 * 1024;
 
 /// Something that happened to a TestRun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It is there, new or changed.
+    /// It is new or has changed.
     There(TestRun),
-    /// It is gone; as it was last.
+    /// It is gone; this is how it was last.
     Gone(TestRun),
 }
 
@@ -44,12 +44,12 @@ pub(crate) struct TestRunWatch {
     request: Request,
     /// Where to go on; `None`: at the present, beginning with all that there is.
     version: Option<String>,
-    open: Option<Open>,
+    open: Option<OpenWatch>,
 }
 
 /// A watch as the API server answers it.
 #[derive(Debug)]
-struct Open {
+struct OpenWatch {
     body: Body,
     dead_at: Instant,
     buffer: BytesMut,
@@ -73,7 +73,7 @@ impl Cluster {
 }
 
 impl TestRunWatch {
-    /// The next change. After an error it is to be called again, after a pause.
+    /// The next change. After an error, call it again after a pause.
     ///
     /// # Errors
     /// [`ClusterError`]
@@ -93,14 +93,14 @@ impl TestRunWatch {
         }
     }
 
-    async fn begin(&mut self) -> Result<Open, ClusterError> {
+    async fn begin(&mut self) -> Result<OpenWatch, ClusterError> {
         // "0" is whatever the API server's cache holds: cheap, and what changes from there on follows (docs/facts.md,
         // "resourceVersion=0 reads the cache").
         let version = self.version.as_deref().unwrap_or("0");
         let request = self.request.clone().query("resourceVersion", version);
         let begun = Instant::now();
         match self.cluster.stream(&request).await {
-            Ok(body) => Ok(Open {
+            Ok(body) => Ok(OpenWatch {
                 body,
                 dead_at: begun.max(Instant::now()) + DEAD_AFTER,
                 buffer: BytesMut::new(),
@@ -108,20 +108,20 @@ impl TestRunWatch {
                 lines: VecDeque::new(),
             }),
             Err(error) => {
-                // Whatever is wrong, it may be the version.
+                // The version may be what is wrong.
                 self.version = None;
                 Err(error)
             }
         }
     }
 
-    /// `None`: it only says where to go on, or is of a TestRun that can't be understood: the cycle tells of those.
+    /// `None`: a bookmark, or a TestRun that can't be understood, which the cycle reports.
     fn change(&mut self, line: &[u8]) -> Result<Option<Change>, ClusterError> {
         let request = &self.request;
         let event: Event<'_> = serde_json::from_slice(line)
             .map_err(|error| ClusterError::malformed(request, error))?;
         if event.kind == "ERROR" {
-            // The version is too old, most likely (docs/facts.md, "A watch from too far back gets an ERROR event").
+            // Most likely the version is too old (docs/facts.md, "A watch from too far back gets an ERROR event").
             let problem = format!("the watch ended with {}", event.object.get());
             let problem: String = problem.chars().take(500).collect();
             let error = ClusterError::malformed(request, problem);
@@ -129,9 +129,9 @@ impl TestRunWatch {
             return Err(error);
         }
         let object = event.object.get().as_bytes();
-        let bare: Bare = serde_json::from_slice(object)
+        let any: AnyObject = serde_json::from_slice(object)
             .map_err(|error| ClusterError::malformed(request, error))?;
-        self.version = bare.metadata.resource_version;
+        self.version = any.metadata.resource_version;
         let Ok(test_run) = TestRun::decode(object) else {
             return Ok(None);
         };
@@ -143,7 +143,7 @@ impl TestRunWatch {
     }
 }
 
-impl Open {
+impl OpenWatch {
     /// The next line; `None` at the end of the watch, which is its ordinary one or that of a dead connection.
     async fn line(&mut self, request: &Request) -> Result<Option<Bytes>, ClusterError> {
         loop {
@@ -196,14 +196,14 @@ struct Event<'a> {
     object: &'a RawValue,
 }
 
-/// What even a bookmark has.
+/// What every event has, bookmarks too.
 #[derive(Deserialize)]
-struct Bare {
-    metadata: BareMetadata,
+struct AnyObject {
+    metadata: AnyMetadata,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct BareMetadata {
+struct AnyMetadata {
     resource_version: Option<String>,
 }

@@ -37,7 +37,7 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
             return Ok(());
         }
     };
-    let swift = cluster.apart(PATIENCE);
+    let swift = cluster.with_own_connections(PATIENCE);
     let control = super::control_map(&config, &swift);
     let plan = Plan {
         settings: settings(&config, &cluster),

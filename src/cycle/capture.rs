@@ -14,7 +14,7 @@ use super::clock::nanoseconds;
 use super::cursor::{Cursor, Halt, Lines, Rest, Splitter};
 use super::plan::{Todo, is_quiet};
 use super::recorder::Recorder;
-use crate::cluster::{Cluster, ClusterError, LogOptions, Room};
+use crate::cluster::{Cluster, ClusterError, LogMemory, LogOptions};
 use crate::harmless;
 use crate::isolate::{Bug, isolated_future};
 use crate::store::{
@@ -233,7 +233,7 @@ struct Found {
     /// Lines that were not stored before, but for an unterminated one that was taken.
     is_more: bool,
     /// Held until the last lines are stored.
-    room: Option<Room>,
+    room: Option<LogMemory>,
 }
 
 impl Capture<'_> {

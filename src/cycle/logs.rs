@@ -34,7 +34,7 @@ pub(super) async fn bring_up_to_date(
     now: Timestamp,
 ) -> Result<Captures, StoreError> {
     let tasks = &tasks(plans, streams);
-    let cluster = &cluster.paced(settings.concurrency);
+    let cluster = &cluster.with_log_limit(settings.concurrency);
     let (recorder, appends) = recorder(settings.concurrency * CAPTURES_A_REQUEST);
     let captures = async move {
         let recorder = &recorder;

@@ -1,7 +1,7 @@
 //! The control ConfigMap: whether to sync and how often, as people set it at runtime. Read, watched and changed here.
 //!
-//! Precedence: ConfigMap, then environment, then configuration file, then on and 20 s. A value that makes no sense is
-//! refused with a warning and the next source is used: control never stops a sync that people rely on.
+//! Precedence: ConfigMap, then environment, then configuration file, then the defaults (on, 20 s). A value that makes no sense
+//! is refused with a warning and the next source is used: control never stops a sync that people rely on.
 
 use std::fmt;
 use std::str::FromStr;
@@ -112,7 +112,7 @@ pub struct Control {
     pub interval: Interval,
     /// Who said how often.
     pub source: Source,
-    /// When a restart was last asked for, in the words of whoever asked: another word means start a cycle at once.
+    /// When a restart was last asked for, as written by who asked: when this changes, a cycle starts at once.
     pub restarted_at: Option<String>,
 }
 
@@ -167,11 +167,11 @@ impl Control {
 
 /// The annotation that says when a restart was last asked for.
 const RESTARTED_AT: &str = "k6sync.dev/restartedAt";
-/// How often the ConfigMap is looked at: with a dead connection to be noticed in between, an edit is in force within 2 s.
+/// How often the ConfigMap is read: even with a dead connection in between, an edit takes effect within 2 s.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
-/// A look that has come to nothing by then is told of, and begun anew.
+/// After this, reading it is reported as failed, and begins anew.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
-/// So often a change is tried again when others change the ConfigMap at the same time.
+/// How often a change is tried while others change the ConfigMap.
 const TRIES: usize = 5;
 
 /// What people may do to the job.
@@ -255,7 +255,7 @@ impl ControlMap {
         }
     }
 
-    /// What holds now. A value that is refused is told in the log.
+    /// What holds now. A value that is refused is reported in the log.
     ///
     /// # Errors
     /// [`ClusterError`]; no ConfigMap is none.
@@ -267,8 +267,8 @@ impl ControlMap {
     /// Keeps `control` up to date until its receivers are gone. What held last goes on to hold while the API server
     /// can't be reached.
     ///
-    /// It looks again each second. A watch would tell sooner, but one whose connection has died tells nothing, and nothing
-    /// says that it has.
+    /// It polls each second. A watch would be faster, but a watch on a dead connection is silent, and looks as if nothing had
+    /// changed.
     pub(crate) async fn follow(&self, control: watch::Sender<Control>) {
         let mut last_problem = String::new();
         let mut last_map = None;
@@ -306,7 +306,7 @@ impl ControlMap {
         }
     }
 
-    /// Does what `action` says to the ConfigMap, making it if there is none; returns what then holds.
+    /// Does what `action` says to the ConfigMap, creating it if there is none; returns what then holds.
     ///
     /// # Errors
     /// [`ControlError`]

@@ -1,7 +1,7 @@
 //! One of several loops syncs, the others stand by: leader election by a Lease, with the semantics of client-go.
 //!
-//! Correctness never depends on it, since cycles may run at once; it only saves work. As in client-go no clock is compared
-//! with another machine's: a holder is gone when its lease has not *changed* for the lease's duration by our own clock.
+//! Correctness never depends on it, since cycles may run at once; it only saves work. As in client-go, clocks of different
+//! machines are never compared: a holder is gone when its lease has not *changed* for the lease's duration by our own clock.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, ClusterError, Lease, LeaseSpec};
 
-/// A lease that is not renewed for so long is free. With `STANDBY_PERIOD` on top a killed holder is replaced within 15 s.
+/// A lease that is not renewed for this time is free. With `STANDBY_PERIOD` on top, a killed holder is replaced within 15 s.
 const LEASE_DURATION: Duration = Duration::from_secs(10);
-/// A holder that could not renew for so long stops to be the leader, before others may take over.
+/// A holder that could not renew for this time stops being the leader, before others may take over.
 const RENEW_DEADLINE: Duration = Duration::from_secs(7);
 /// How often a holder renews.
 const RENEW_PERIOD: Duration = Duration::from_secs(2);
-/// How often the others look: a lease that was given up is taken within 2 s.
+/// How often the others look, so that a lease that was given up is taken within 2 s.
 const STANDBY_PERIOD: Duration = Duration::from_secs(1);
 /// Letting go must not hold up the exit.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
-/// An attempt at it.
-const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
-/// An attempt at anything else: a connection that has died must not cost the lease.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The first attempt at it.
+const RELEASE_FIRST_ATTEMPT: Duration = Duration::from_millis(500);
+/// The first attempt at anything else: a dead connection must not cost the lease.
+const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Whether we are the one who syncs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) struct Election {
     candidate: Candidate,
 }
 
-/// What a candidate knows and decides; no I/O, and no clock of its own.
+/// What a candidate knows and decides, without I/O and without a clock of its own.
 #[derive(Debug)]
 struct Candidate {
     identity: String,
@@ -76,7 +76,7 @@ impl Election {
     /// `identity` must differ from that of every other candidate.
     pub(crate) fn new(cluster: &Cluster, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
-            cluster: cluster.apart(PATIENCE),
+            cluster: cluster.with_own_connections(FIRST_ATTEMPT),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             candidate: Candidate {
@@ -86,8 +86,8 @@ impl Election {
         }
     }
 
-    /// Takes part until `stop` is sent or dropped, then gives the lease up. So it does as long as `unfit` says why we could
-    /// not sync: somebody else may.
+    /// Takes part until `stop` is sent or dropped, then gives the lease up. It also gives it up while `unfit` says why we could
+    /// not sync: somebody else may be able to.
     pub(crate) async fn run(
         mut self,
         leadership: watch::Sender<Leadership>,
@@ -121,7 +121,7 @@ impl Election {
                     now
                 }
                 Err(error) => {
-                    // Once is enough: it would be told every second.
+                    // Once is enough; otherwise it would be in the log every second.
                     let problem = error.to_string();
                     if problem != last_problem {
                         tracing::warn!(%error, lease = self.name, "the lease could not be looked after");
@@ -175,7 +175,7 @@ impl Election {
                 self.candidate.observe(Some(&lease), Instant::now());
                 Ok(Leadership::Leader)
             }
-            // Somebody was faster; the next look tells who.
+            // Somebody was faster; the next look shows who.
             Err(error) if error.is_conflict() => Ok(self.candidate.standby()),
             Err(error) => Err(error),
         }
@@ -184,7 +184,7 @@ impl Election {
     /// Lets the others know at once that the lease is free, if it is ours.
     async fn release(&self) {
         // The connection may have died unnoticed.
-        let cluster = self.cluster.apart(RELEASE_PATIENCE);
+        let cluster = self.cluster.with_own_connections(RELEASE_FIRST_ATTEMPT);
         let cluster = cluster.until(Instant::now() + RELEASE_TIMEOUT);
         let Ok(Some(lease)) = cluster.find::<Lease>(&self.namespace, &self.name).await else {
             return;
@@ -194,7 +194,7 @@ impl Election {
         }
         let spec = LeaseSpec {
             holder_identity: Some(String::new()),
-            // As client-go: a lease of a second, which nobody needs to wait for.
+            // As client-go does: a lease of one second, so that nobody has to wait for it.
             lease_duration_seconds: Some(1),
             renew_time: Some(Timestamp::now()),
             ..lease.spec.clone()

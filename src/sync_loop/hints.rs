@@ -52,7 +52,7 @@ impl Hints {
             Namespaces::Only(names) => names.iter().map(|name| Some(name.as_str())).collect(),
         };
         for name in names {
-            let watch = cluster.apart(PATIENCE).watch_test_runs(name);
+            let watch = cluster.with_own_connections(PATIENCE).watch_test_runs(name);
             watches.spawn("the watch of TestRuns", pass_on(watch, sender.clone()));
         }
         Self { receiver, watches }

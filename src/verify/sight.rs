@@ -147,7 +147,7 @@ impl Sight {
         database_id: Option<&str>,
     ) -> bool {
         let own = database_id.map(Finalizer::of_database);
-        let is_ours = |run: &TestRun| own.as_ref().is_some_and(|own| run.bears(own));
+        let is_ours = |run: &TestRun| own.as_ref().is_some_and(|own| run.has_finalizer(own));
         !step.held
             && test_runs
                 .iter()

@@ -113,7 +113,7 @@ impl<'a> Holder<'a> {
             .collect();
         // Those that have it and are not on record: syncs met, or the database was restored.
         let forgotten = plans.iter().filter_map(|plan| {
-            let is_forgotten = !plan.step.held && self.test_run(plan)?.bears(&rules.own);
+            let is_forgotten = !plan.step.held && self.test_run(plan)?.has_finalizer(&rules.own);
             is_forgotten.then_some(plan.step.id)
         });
         self.store
@@ -179,7 +179,7 @@ impl<'a> Holder<'a> {
         for plan in plans {
             let is_held = held.contains(&plan.step.id);
             match self.test_run(plan) {
-                Some(test_run) if is_held || test_run.bears(&rules.own) => {
+                Some(test_run) if is_held || test_run.has_finalizer(&rules.own) => {
                     if rules.frees(test_run, is_done(plan), now) {
                         let release = rules.release(is_held, rules.is_overdue(test_run, now));
                         to_free.push(Held::new(Some(&plan.step), test_run, release));
@@ -214,7 +214,8 @@ impl<'a> Holder<'a> {
         let active: HashSet<StepId> = plans.iter().map(|plan| plan.step.id).collect();
         let is_left_behind = |test_run: &TestRun| {
             let is_over = |step_id: &StepId| !active.contains(step_id);
-            test_run.bears(&rules.own) && self.claimed.get(&test_run.uid).is_some_and(is_over)
+            test_run.has_finalizer(&rules.own)
+                && self.claimed.get(&test_run.uid).is_some_and(is_over)
         };
         let freed: HashSet<&str> = to_free.iter().filter_map(|held| held.uid).collect();
         self.test_runs

@@ -31,7 +31,7 @@ pub(super) struct Rules {
 impl Rules {
     /// Whether our database holds it; 0.1.0's finalizer does not say whose it is, but the step does.
     pub(super) fn is_ours(&self, test_run: &TestRun, is_on_record: bool) -> bool {
-        test_run.bears(&self.own) || (is_on_record && test_run.bears_old())
+        test_run.has_finalizer(&self.own) || (is_on_record && test_run.has_old_finalizer())
     }
 
     /// Whether to put the finalizer on the TestRun of a step that `is_over` or not.

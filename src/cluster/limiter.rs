@@ -1,14 +1,13 @@
-//! How many logs are read at a time: what the API server bears, learnt from its answers, and never more than was allowed.
+//! How many logs are read at a time: as many as the API server can take, learnt from its answers, up to a maximum.
 //!
-//! As TCP does: the number doubles each round trip until an answer says that it is too much, and from then on grows slowly
-//! and shrinks at once. Too much is a refusal (429, 503, no connection), or answers that take several times as long as
-//! the fastest. (The crates that offer this had one release, or bring middleware for another HTTP client.)
+//! It works like TCP: the limit doubles each round trip until an answer says that it is too much; from then on it grows slowly
+//! and shrinks at once. Too much is a refusal (429, 503, no connection), or answers that take several times as long as the
+//! fastest. (The crates that offer this had one release, or come with middleware for another HTTP client.)
 //!
-//! A log that does not come says nothing of the API server: its node is dead, most likely. Whoever waits long for one lends
-//! their place to others meanwhile, so that dead nodes take nothing from those that live.
+//! A log that does not come says nothing about the API server: most likely its node is dead. A request that waits long for one
+//! lends its permit to others meanwhile, so that dead nodes take nothing from those that live.
 //!
-//! Memory is bounded here too: what is read of a log is held until it is stored, so that of the logs under way only some
-//! may be large.
+//! This bounds memory too: what is read of a log is held until it is stored, so only some of the logs under way may be large.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,38 +17,38 @@ use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-/// Every API server bears so many.
+/// Every API server can take this many, so the limit begins here.
 const FIRST_LIMIT: usize = 32;
-/// Of the answers' usual time, what the latest one counts.
+/// The weight of the latest answer in the time that answers usually take.
 const WEIGHT: f64 = 1.0 / 16.0;
-/// Answers that take longer than the fastest by these say that requests wait for each other, here or there: the number
-/// is not to grow, or is to shrink. (Factor, seconds.)
+/// Answers that take this much longer than the fastest (factor, plus seconds) show that requests wait for each other. Beyond
+/// the first the limit no longer grows, beyond the second it shrinks.
 const LONG: (f64, f64) = (2.0, 0.005);
 const TOO_LONG: (f64, f64) = (4.0, 0.050);
-/// What a refusal, and what answers that take too long, leave of the number.
+/// What the limit is multiplied by after a refusal, and after answers that take too long.
 const AFTER_REFUSAL: f64 = 0.5;
 const AFTER_TOO_LONG: f64 = 0.75;
-/// A place is lent once its answer has taken so many times what answers usually take, and at least the pace's patience.
+/// A permit is lent once its answer has taken this many times what answers usually take, and at least the limiter's patience.
 const UNUSUAL: f64 = 4.0;
-/// Logs that do not come, at most, beside those that are read: while there are so many, the others keep their places.
+/// Logs that may be waited for without a permit, beside those that are read. Beyond that, who waits keeps the permit.
 pub(crate) const UNANSWERED: usize = 128;
-/// Of the logs of which more than so many bytes have been read, only so many are read on at a time: each may need a full
-/// chunk and the buffers of its connection.
+/// (Bytes, logs): of the logs of which more than these bytes have been read, only this many are read on at a time. Each may
+/// need a full chunk and the buffers of its connection.
 const SIZES: [(usize, usize); 2] = [(32 * 1024, 32), (128 * 1024, 16)];
-/// And of those that have come so far in one line, which may have 2 MiB and is copied on its way.
+/// The same for the bytes of one line, which may have 2 MiB and is copied on its way.
 const LONG_LINES: (usize, usize) = (256 * 1024, 1);
 
-/// The pace of one cycle's log requests. Clones share it.
+/// The limit on one cycle's log requests. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Pace(Arc<Shared>);
+pub(super) struct Limiter(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// As many as the window allows, but for `surplus`.
-    places: Arc<Semaphore>,
-    /// For those that wait for a log that does not come.
+    /// As many as the window allows, except for `surplus`.
+    permits: Arc<Semaphore>,
+    /// For requests that wait for a log that does not come.
     unanswered: Arc<Semaphore>,
-    /// How long a log may take to come before it is one of those, unless all do.
+    /// How long a log may take to come before it counts as one of those, unless all take as long.
     patience: Duration,
     sizes: [Arc<Semaphore>; 2],
     long_lines: Arc<Semaphore>,
@@ -59,35 +58,36 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     window: Window,
-    /// Places that are still taken, but are not to be given again.
+    /// Permits that are still in use, but must not be given out again.
     surplus: usize,
 }
 
-/// A place among the requests under way; free again when it is dropped.
+/// The permit for a request to be under way; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    pace: Pace,
+pub(super) struct RequestPermit {
+    limiter: Limiter,
     /// `None` while it is lent.
     permit: Option<OwnedSemaphorePermit>,
     unanswered: Option<OwnedSemaphorePermit>,
 }
 
-/// Room in memory for what is read of one log; free again when it is dropped. Who holds some waits for no [`Place`].
+/// Memory for what is read of one log; given back when it is dropped. A log that holds some never waits for a
+/// [`RequestPermit`]: otherwise logs with memory and logs with permits could wait for each other.
 #[derive(Debug)]
-pub(crate) struct Room {
-    pace: Pace,
-    /// Bytes that were read.
+pub(crate) struct LogMemory {
+    limiter: Limiter,
+    /// Bytes read so far.
     bytes: usize,
     sizes: [Option<OwnedSemaphorePermit>; 2],
     long_line: Option<OwnedSemaphorePermit>,
 }
 
-impl Pace {
-    /// At most `most` at a time; who has waited for `patience` lends their place.
+impl Limiter {
+    /// At most `most` at a time; a request that has waited for `patience` lends its permit.
     pub(super) fn new(most: usize, patience: Duration) -> Self {
         let window = Window::new(most);
         Self(Arc::new(Shared {
-            places: Arc::new(Semaphore::new(window.limit())),
+            permits: Arc::new(Semaphore::new(window.limit())),
             unanswered: Arc::new(Semaphore::new(UNANSWERED)),
             patience,
             sizes: SIZES.map(|(_, at_a_time)| Arc::new(Semaphore::new(at_a_time))),
@@ -96,26 +96,26 @@ impl Pace {
         }))
     }
 
-    /// Waits for a place.
-    pub(super) async fn place(&self) -> Place {
-        Place {
-            pace: self.clone(),
-            permit: acquire(&self.0.places).await,
+    /// Waits for a permit.
+    pub(super) async fn permit(&self) -> RequestPermit {
+        RequestPermit {
+            limiter: self.clone(),
+            permit: acquire(&self.0.permits).await,
             unanswered: None,
         }
     }
 
-    /// Room for a log of which nothing has been read.
-    pub(super) fn room(&self) -> Room {
-        Room {
-            pace: self.clone(),
+    /// For a log of which nothing has been read.
+    pub(super) fn memory(&self) -> LogMemory {
+        LogMemory {
+            limiter: self.clone(),
             bytes: 0,
             sizes: [None, None],
             long_line: None,
         }
     }
 
-    /// Longer than answers take now.
+    /// When a log counts as one that does not come: later than answers usually come now.
     fn patience(&self) -> Duration {
         let times = self.state().window.times;
         let unusual = times.map_or(0.0, |(_, usual)| usual * UNUSUAL);
@@ -124,8 +124,8 @@ impl Pace {
             .max(self.0.patience)
     }
 
-    /// An attempt that began at `sent` was answered; `None`: there was nobody to answer it.
-    pub(super) fn note(&self, sent: Instant, code: Option<StatusCode>) {
+    /// An attempt that began at `sent` was answered with `code`; `None`: the API server could not be reached.
+    pub(super) fn answered(&self, sent: Instant, code: Option<StatusCode>) {
         let now = Instant::now();
         let mut state = self.state();
         let before = state.window.limit();
@@ -139,9 +139,9 @@ impl Pace {
         if after > before {
             let kept = state.surplus.min(after - before);
             state.surplus -= kept;
-            self.0.places.add_permits(after - before - kept);
+            self.0.permits.add_permits(after - before - kept);
         } else {
-            let taken = self.0.places.forget_permits(before - after);
+            let taken = self.0.permits.forget_permits(before - after);
             state.surplus += before - after - taken;
         }
     }
@@ -152,45 +152,48 @@ impl Pace {
     }
 }
 
-/// Semaphores of ours are never closed.
+/// `None` only for a closed semaphore, and these are never closed.
 async fn acquire(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     Arc::clone(semaphore).acquire_owned().await.ok()
 }
 
-/// Waits for `answer`. If it takes long, others have the place meanwhile: [`resume`] takes it again.
-pub(super) async fn patiently<T>(place: Option<&mut Place>, answer: impl Future<Output = T>) -> T {
+/// Waits for `answer`. If that takes long, others get the permit meanwhile, and [`resume`] takes it again.
+pub(super) async fn lending<T>(
+    permit: Option<&mut RequestPermit>,
+    answer: impl Future<Output = T>,
+) -> T {
     let mut answer = pin!(answer);
-    let Some(place) = place else {
+    let Some(permit) = permit else {
         return answer.await;
     };
-    if let Ok(answer) = timeout(place.pace.patience(), &mut answer).await {
+    if let Ok(answer) = timeout(permit.limiter.patience(), &mut answer).await {
         return answer;
     }
-    let unanswered = Arc::clone(&place.pace.0.unanswered);
+    let unanswered = Arc::clone(&permit.limiter.0.unanswered);
     tokio::select! {
         biased;
         answer = &mut answer => return answer,
-        permit = acquire(&unanswered) => {
-            place.give_back();
-            place.unanswered = permit;
+        unanswered = acquire(&unanswered) => {
+            permit.give_back();
+            permit.unanswered = unanswered;
         }
     }
     answer.await
 }
 
-/// Waits for a place again, if it was lent.
-pub(super) async fn resume(place: Option<&mut Place>) {
-    if let Some(place) = place
-        && place.permit.is_none()
+/// Waits for a permit again if it was lent.
+pub(super) async fn resume(permit: Option<&mut RequestPermit>) {
+    if let Some(permit) = permit
+        && permit.permit.is_none()
     {
-        place.unanswered = None;
-        place.permit = acquire(&place.pace.0.places).await;
+        permit.unanswered = None;
+        permit.permit = acquire(&permit.limiter.0.permits).await;
     }
 }
 
-impl Place {
+impl RequestPermit {
     fn give_back(&mut self) {
-        let mut state = self.pace.state();
+        let mut state = self.limiter.state();
         if let Some(permit) = self.permit.take()
             && state.surplus > 0
         {
@@ -200,49 +203,49 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for RequestPermit {
     fn drop(&mut self) {
         self.give_back();
     }
 }
 
-impl Room {
-    /// Nothing much has been read yet.
+impl LogMemory {
+    /// Little has been read yet.
     pub(super) fn is_small(&self) -> bool {
         self.sizes.iter().all(Option::is_none)
     }
 
-    /// So many bytes more have come; waits until there may be more. Who is let on waits only for what is larger, so that
-    /// the largest come to their ends, and then all others.
+    /// `bytes` more have come; waits until more may be read. A log that passes one size only ever waits for the next larger
+    /// one, so the largest get to their ends, and then all others.
     pub(super) async fn read(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
         for (number, (size, _)) in SIZES.into_iter().enumerate() {
             if self.bytes > size && self.sizes[number].is_none() {
-                self.sizes[number] = acquire(&self.pace.0.sizes[number]).await;
+                self.sizes[number] = acquire(&self.limiter.0.sizes[number]).await;
             }
         }
     }
 
-    /// So many bytes of one line are held; waits until there may be more.
+    /// One line has come to `bytes`; waits until it may grow.
     pub(super) async fn hold(&mut self, bytes: usize) {
         if bytes <= LONG_LINES.0 {
             self.long_line = None;
         } else if self.long_line.is_none() {
-            self.long_line = acquire(&self.pace.0.long_lines).await;
+            self.long_line = acquire(&self.limiter.0.long_lines).await;
         }
     }
 }
 
-/// The number itself, without a clock of its own.
+/// The limit itself, without a clock of its own.
 #[derive(Debug)]
 struct Window {
     limit: f64,
     most: f64,
-    /// Nothing has said yet that it is too much.
+    /// Nothing has shown yet that it is too much: it doubles.
     is_probing: bool,
-    /// Seconds that the fastest answer took, and those that they usually take.
+    /// Seconds: of the fastest answer, and what answers usually take.
     times: Option<(f64, f64)>,
-    /// When the number shrank: what was sent before says nothing of the new one.
+    /// When it shrank: answers to what was sent before say nothing about the new limit.
     shrunk_at: Option<Instant>,
 }
 
@@ -268,7 +271,7 @@ impl Window {
         let (fastest, usual) = (fastest.min(took), usual + (took - usual) * WEIGHT);
         self.times = Some((fastest, usual));
         let is_beyond = |(factor, more): (f64, f64)| usual > fastest * factor + more;
-        // Up to what every API server bears, times say nothing: far nodes and long logs take theirs, however few are read.
+        // Up to what every API server can take, times say nothing: far nodes and long logs are slow however few are read.
         let is_many = self.limit > FIRST_LIMIT as f64;
         if is_many && is_beyond(TOO_LONG) {
             self.shrink(AFTER_TOO_LONG, sent, now);
@@ -402,110 +405,110 @@ mod tests {
         }
     }
 
-    /// Places under way when the number shrinks are not given again, and come back when it grows.
+    /// Permits in use when the limit shrinks are not given out again, and come back when it grows.
     #[tokio::test]
-    async fn there_are_as_many_places_as_the_number_says() {
-        let pace = Pace::new(64, PATIENCE);
+    async fn there_are_as_many_permits_as_the_limit_says() {
+        let limiter = Limiter::new(64, PATIENCE);
         let sent = Instant::now();
         let mut taken = Vec::new();
         for _ in 0..FIRST_LIMIT {
-            taken.push(pace.place().await);
+            taken.push(limiter.permit().await);
         }
-        pace.note(sent, Some(StatusCode::TOO_MANY_REQUESTS));
-        assert_eq!(free(&pace), 0);
+        limiter.answered(sent, Some(StatusCode::TOO_MANY_REQUESTS));
+        assert_eq!(free(&limiter), 0);
         taken.truncate(FIRST_LIMIT / 2);
-        assert_eq!(free(&pace), 0);
+        assert_eq!(free(&limiter), 0);
         taken.truncate(FIRST_LIMIT / 2 - 1);
-        assert_eq!(free(&pace), 1);
+        assert_eq!(free(&limiter), 1);
         taken.clear();
-        assert_eq!(free(&pace), FIRST_LIMIT / 2);
+        assert_eq!(free(&limiter), FIRST_LIMIT / 2);
         let later = Instant::now();
         for _ in 0..FIRST_LIMIT {
-            pace.note(later, Some(StatusCode::OK));
+            limiter.answered(later, Some(StatusCode::OK));
         }
-        assert!((17..=18).contains(&free(&pace)), "{}", free(&pace));
+        assert!((17..=18).contains(&free(&limiter)), "{}", free(&limiter));
     }
 
     #[tokio::test]
     async fn only_some_logs_may_be_large() {
-        let pace = Pace::new(64, PATIENCE);
+        let limiter = Limiter::new(64, PATIENCE);
         for (size, at_a_time) in SIZES {
-            let mut rooms = Vec::new();
+            let mut memories = Vec::new();
             for _ in 0..at_a_time {
-                let mut room = pace.room();
-                room.read(size + 1).await;
-                rooms.push(room);
+                let mut memory = limiter.memory();
+                memory.read(size + 1).await;
+                memories.push(memory);
             }
-            let mut last = pace.room();
+            let mut last = limiter.memory();
             last.read(size).await;
             let mut more = pin!(last.read(1));
             let mut now = Context::from_waker(Waker::noop());
             assert_eq!(more.as_mut().poll(&mut now), Poll::Pending);
-            rooms.pop();
+            memories.pop();
             assert_eq!(more.as_mut().poll(&mut now), Poll::Ready(()));
         }
     }
 
     #[tokio::test]
     async fn only_some_lines_may_be_long() {
-        let pace = Pace::new(64, PATIENCE);
-        let mut rooms = Vec::new();
+        let limiter = Limiter::new(64, PATIENCE);
+        let mut memories = Vec::new();
         for _ in 0..LONG_LINES.1 {
-            let mut room = pace.room();
-            room.hold(LONG_LINES.0 + 1).await;
-            rooms.push(room);
+            let mut memory = limiter.memory();
+            memory.hold(LONG_LINES.0 + 1).await;
+            memories.push(memory);
         }
-        let mut last = pace.room();
+        let mut last = limiter.memory();
         last.hold(LONG_LINES.0).await;
         let mut more = pin!(last.hold(LONG_LINES.0 + 1));
         let mut now = Context::from_waker(Waker::noop());
         assert_eq!(more.as_mut().poll(&mut now), Poll::Pending);
-        rooms[0].hold(0).await;
+        memories[0].hold(0).await;
         assert_eq!(more.as_mut().poll(&mut now), Poll::Ready(()));
     }
 
-    /// However many do not come, and whatever the API server refuses meanwhile, the number of places is what it says.
+    /// Whatever does not come, and whatever the API server refuses meanwhile, there are as many permits as the limit says.
     #[tokio::test]
-    async fn a_place_is_lent_while_its_log_does_not_come() {
-        let pace = Pace::new(4, MS);
+    async fn a_permit_is_lent_while_its_log_does_not_come() {
+        let limiter = Limiter::new(4, MS);
         let (answer, answered) = tokio::sync::oneshot::channel();
         let waiting = tokio::spawn({
-            let pace = pace.clone();
+            let limiter = limiter.clone();
             async move {
-                let mut place = Some(pace.place().await);
-                let answer = patiently(place.as_mut(), answered).await;
-                resume(place.as_mut()).await;
-                (answer, place)
+                let mut permit = Some(limiter.permit().await);
+                let answer = lending(permit.as_mut(), answered).await;
+                resume(permit.as_mut()).await;
+                (answer, permit)
             }
         });
         let mut others = Vec::new();
         for _ in 0..4 {
-            others.push(pace.place().await);
+            others.push(limiter.permit().await);
         }
-        assert_eq!(free(&pace), 0);
-        pace.note(Instant::now(), Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(free(&limiter), 0);
+        limiter.answered(Instant::now(), Some(StatusCode::SERVICE_UNAVAILABLE));
         answer.send(7).unwrap();
         others.truncate(2);
         tokio::task::yield_now().await;
-        assert!(!waiting.is_finished(), "two of two places are taken");
+        assert!(!waiting.is_finished(), "two of two permits are taken");
         others.pop();
-        let (answer, place) = waiting.await.unwrap();
-        assert_eq!((answer, free(&pace)), (Ok(7), 0));
-        drop((place, others));
-        assert_eq!(free(&pace), 2);
-        assert_eq!(pace.0.unanswered.available_permits(), UNANSWERED);
+        let (answer, permit) = waiting.await.unwrap();
+        assert_eq!((answer, free(&limiter)), (Ok(7), 0));
+        drop((permit, others));
+        assert_eq!(free(&limiter), 2);
+        assert_eq!(limiter.0.unanswered.available_permits(), UNANSWERED);
     }
 
     #[tokio::test]
     async fn what_is_slow_for_all_is_waited_for() {
-        let pace = Pace::new(4, MS);
+        let limiter = Limiter::new(4, MS);
         let sent = Instant::now();
-        pace.state().window.answered(sent, sent + 1_000 * MS);
-        assert_eq!(pace.patience(), 4_000 * MS);
-        assert_eq!(Pace::new(4, MS).patience(), MS);
+        limiter.state().window.answered(sent, sent + 1_000 * MS);
+        assert_eq!(limiter.patience(), 4_000 * MS);
+        assert_eq!(Limiter::new(4, MS).patience(), MS);
     }
 
-    fn free(pace: &Pace) -> usize {
-        pace.0.places.available_permits()
+    fn free(limiter: &Limiter) -> usize {
+        limiter.0.permits.available_permits()
     }
 }
