@@ -1,4 +1,4 @@
-//! Setting up tracing, and the metrics registry: the log goes to standard error, so that standard output is the report's alone.
+//! Sets up tracing, and has the metrics. The log goes to standard error: standard output is for reports alone.
 
 mod log;
 mod metrics;
@@ -8,9 +8,10 @@ use std::io::IsTerminal;
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-pub use self::metrics::{CycleOutcome, Metrics};
+pub(crate) use self::metrics::CycleOutcome;
+pub use self::metrics::Metrics;
 
-/// What libraries say on their own is in our errors already, with what was being done.
+/// What libraries log is in our errors already, with what was being done.
 const DEFAULT_FILTER: &str = "warn,k6sync=info,kube_client=off,tower=off,sqlx=error";
 
 /// Form of the log.
@@ -24,7 +25,7 @@ pub enum LogFormat {
 }
 
 /// Starts the log. `filter` is in the form of `RUST_LOG`; one that can't be read is ignored with a warning.
-pub fn start(format: LogFormat, filter: Option<&str>) {
+pub(crate) fn start(format: LogFormat, filter: Option<&str>) {
     let (filter, problem) = match filter.map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
         Some(Err(problem)) => (EnvFilter::new(DEFAULT_FILTER), Some(problem)),
@@ -40,7 +41,7 @@ pub fn start(format: LogFormat, filter: Option<&str>) {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.event_format(log::JsonLines).init(),
     }
-    // What a panic says may be foreign too.
+    // A panic's message may be foreign text too: it goes through the log, which makes it harmless.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("a bug in k6sync: {panic}")
     }));

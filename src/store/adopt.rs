@@ -105,7 +105,10 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn claimed(&self, uids: &[&str]) -> Result<HashMap<String, StepId>, StoreError> {
+    pub(crate) async fn claimed(
+        &self,
+        uids: &[&str],
+    ) -> Result<HashMap<String, StepId>, StoreError> {
         if uids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -121,7 +124,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn adopt(&self, new: &[NewStep]) -> Result<Vec<Step>, StoreError> {
+    pub(crate) async fn adopt(&self, new: &[NewStep]) -> Result<Vec<Step>, StoreError> {
         if new.is_empty() {
             return Ok(Vec::new());
         }

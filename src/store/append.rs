@@ -56,7 +56,7 @@ pub enum Appended {
 const LOCK_STREAMS: Statement = Statement {
     // BEGIN IMMEDIATE is the lock.
     sqlite: "SELECT 1 WHERE $1 IS NULL",
-    // In one order, lest two syncs wait for each other.
+    // Always in the same order, so that two syncs never wait for each other.
     postgres: "
         SELECT id FROM log_streams
         WHERE id = ANY (ARRAY(SELECT (value ->> 'id')::bigint FROM json_array_elements($1::json)))
@@ -101,7 +101,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]; nothing is stored then.
-    pub async fn append(&self, appends: &[StreamAppend]) -> Result<Vec<Appended>, StoreError> {
+    pub(crate) async fn append(
+        &self,
+        appends: &[StreamAppend],
+    ) -> Result<Vec<Appended>, StoreError> {
         let noticed_at = Timestamp::now();
         let moves: Vec<StreamMove> = appends
             .iter()
@@ -221,13 +224,13 @@ impl StreamMove {
         }
         proof.replaced = proof.replaced.saturating_add(new.replaced);
         if let Some(chunk) = chunk {
-            proof.hash = proof.hash.then(*stream_id, proof.next_seq, chunk);
+            proof.hash = proof.hash.with_chunk(*stream_id, proof.next_seq, chunk);
             proof.next_seq = proof.next_seq.saturating_add(1);
             proof.bytes = proof.bytes.saturating_add(chunk.body.len() as i64);
         }
         if proof.gaps_hash != Digest::Unsealed {
             proof.gaps_hash =
-                gap_rows(append, noticed_at).fold(proof.gaps_hash, |sum, gap| sum.plus(&gap));
+                gap_rows(append, noticed_at).fold(proof.gaps_hash, |sum, gap| sum.with_gap(&gap));
         }
         to.proof.seal = proof::resealed(
             position.proof.seal,

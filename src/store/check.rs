@@ -12,11 +12,11 @@ use super::{DatabaseUrl, Reader, Store, StoreError};
 const DATABASE_ID: &str = "SELECT id FROM database_identity";
 
 impl Reader {
-    /// Which database this is: the same for whoever uses it, and no other's.
+    /// The id of this database: unique, and the same for everybody who uses it.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn database_id(&self) -> Result<&str, StoreError> {
+    pub(crate) async fn database_id(&self) -> Result<&str, StoreError> {
         if self.id.get().is_none() {
             let rows = rows!(
                 self,
@@ -45,7 +45,7 @@ impl Reader {
         }
     }
 
-    /// The database's own id, which it keeps wherever it is moved or copied, is to be what it was at first.
+    /// The database's own id must be what it was at first. A database keeps it when it is moved or copied.
     pub(super) fn check_id(&self, found: Option<String>) -> Result<(), StoreError> {
         match (self.id.get(), found) {
             (Some(known), Some(found)) if *known != found => Err(self.gone(format!(
@@ -86,7 +86,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`], [`StoreError::Gone`], [`StoreError::ReadOnly`]
-    pub async fn ping(&self) -> Result<(), StoreError> {
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         self.still_there()?;
         let asked = match self.db {
             Db::Sqlite(_) => "SELECT 'off'",

@@ -26,7 +26,7 @@ pub struct Chunk {
 
 impl Chunk {
     /// The bytes that it takes, but for a few numbers.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let times = self.line_times.as_ref();
         self.body.len() + times.map_or(0, |times| times.as_bytes().len())
     }
@@ -35,7 +35,7 @@ impl Chunk {
     ///
     /// # Errors
     /// [`LineTimesError`]: the column is not what was stored.
-    pub fn times(&self) -> Result<Option<Vec<i64>>, LineTimesError> {
+    pub(crate) fn times(&self) -> Result<Option<Vec<i64>>, LineTimesError> {
         let decode = |times: &LineTimes| times.decode(self.first_ts, self.last_ts, self.lines);
         self.line_times.as_ref().map(decode).transpose()
     }
@@ -119,7 +119,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn chunk_rows(
+    pub(crate) async fn chunk_rows(
         &self,
         stream_id: StreamId,
         seq: i64,
@@ -140,7 +140,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn chunks_before(
+    pub(crate) async fn chunks_before(
         &self,
         stream_id: StreamId,
         ts: i64,
@@ -155,7 +155,11 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn log_tail(&self, stream_id: StreamId, chunks: i64) -> Result<String, StoreError> {
+    pub(crate) async fn log_tail(
+        &self,
+        stream_id: StreamId,
+        chunks: i64,
+    ) -> Result<String, StoreError> {
         let mut bodies = rows!(
             self,
             "read the end of a log",

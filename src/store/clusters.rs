@@ -101,17 +101,20 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn known_namespaces(&self) -> Result<Vec<KnownNamespace>, StoreError> {
+    pub(crate) async fn known_namespaces(&self) -> Result<Vec<KnownNamespace>, StoreError> {
         let rows = rows!(self, "read the known clusters", KNOWN_NAMESPACES)?;
         rows_of(rows).map_err(|error| self.failed("read the known clusters", &error))
     }
 
-    /// Whether there are steps in these namespaces with a TestRun of which nobody knows in what cluster it was: those of a
-    /// k6sync from before clusters were told apart.
+    /// Whether these namespaces have steps with a TestRun but without a cluster: those of a k6sync from before clusters were
+    /// told apart.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn has_unowned_steps(&self, namespaces: &[String]) -> Result<bool, StoreError> {
+    pub(crate) async fn has_unowned_steps(
+        &self,
+        namespaces: &[String],
+    ) -> Result<bool, StoreError> {
         let namespaces = json(&namespaces);
         let rows = rows!(
             self,
@@ -141,7 +144,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn migrated_at(&self) -> Result<Timestamp, StoreError> {
+    pub(crate) async fn migrated_at(&self) -> Result<Timestamp, StoreError> {
         #[derive(Deserialize)]
         struct Row {
             #[serde(with = "time")]
@@ -162,7 +165,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn note_cluster(
+    pub(crate) async fn note_cluster(
         &self,
         seen: &[SeenNamespace],
         registration: Registration<'_>,

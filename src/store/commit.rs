@@ -150,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn commit_steps(
+    pub(crate) async fn commit_steps(
         &self,
         updates: &[StepUpdate],
         looked_at: &[(StepId, RunId)],
@@ -213,7 +213,7 @@ impl Store {
     }
 }
 
-/// The updates, each with the seal of the row that it makes of the one that there is.
+/// The updates, each with the seal of the row as it will be.
 fn sealed_updates<'a>(updates: &'a [StepUpdate], before: &[String]) -> Vec<SealedUpdate<'a>> {
     let before: HashMap<StepId, StepRow> = before
         .iter()
@@ -227,7 +227,7 @@ fn sealed_updates<'a>(updates: &'a [StepUpdate], before: &[String]) -> Vec<Seale
             update,
             seal: before
                 .get(&update.id)
-                .map_or(Digest::Spoilt, |row| row.seal_after(update)),
+                .map_or(Digest::Invalid, |row| row.seal_after(update)),
         })
         .collect()
 }

@@ -66,7 +66,7 @@ fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
         .busy_timeout(BUSY_TIMEOUT))
 }
 
-/// How one is opened that is only to be read: whatever would change the file is left out.
+/// How a database is opened for reading: without all that would change the file.
 pub(super) fn sqlite_options_to_read(url: &str) -> Result<SqliteConnectOptions, sqlx::Error> {
     Ok(url
         .parse::<SqliteConnectOptions>()?
@@ -86,7 +86,7 @@ pub(super) async fn open_sqlite(
         Access::Write => sqlite_options(text)?.create_if_missing(!must_exist),
         Access::Read => sqlite_options_to_read(text)?,
     };
-    // Writing beyond a limit on file sizes is to be an error that SQLite tells, and not the end of the process.
+    // Writing beyond a limit on file sizes must be an error of SQLite, not the end of the process.
     drop(signal(SignalKind::from_raw(SIGXFSZ))?);
     let pool = SqlitePoolOptions::new()
         .max_connections(match access {
@@ -206,7 +206,7 @@ async fn refusal(options: &PgConnectOptions) -> sqlx::Error {
     }
 }
 
-/// Why the pool had no connection in time: what a connection of its own is told, if it is told anything.
+/// Why the pool had no connection in time: the error that a connection of our own gets, if it gets one.
 pub(super) async fn why_none(pool: &PgPool, otherwise: sqlx::Error) -> sqlx::Error {
     let options = pool.connect_options();
     match timeout(CONNECT_TIMEOUT, options.connect()).await {

@@ -125,7 +125,11 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn count_errors(&self, step_id: StepId, text: &str) -> Result<i64, StoreError> {
+    pub(crate) async fn count_errors(
+        &self,
+        step_id: StepId,
+        text: &str,
+    ) -> Result<i64, StoreError> {
         let rows = rows!(
             self,
             "read the errors of a step",

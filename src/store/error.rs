@@ -93,7 +93,7 @@ pub enum Fault {
 }
 
 impl StoreError {
-    /// It said nothing for so long.
+    /// The database did not answer within this time.
     pub fn silent(store: &Store, waited: Duration) -> Self {
         Self::Statement {
             action: "check the schema",

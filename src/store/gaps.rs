@@ -75,7 +75,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn gaps(&self, stream_id: StreamId) -> Result<Vec<Gap>, StoreError> {
+    pub(crate) async fn gaps(&self, stream_id: StreamId) -> Result<Vec<Gap>, StoreError> {
         let rows = rows!(self, "read the gaps of a log", GAPS, stream_id)?;
         rows_of(rows).map_err(|error| self.failed("read the gaps of a log", &error))
     }
@@ -84,7 +84,10 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn gap_rows(&self, stream_id: StreamId) -> Result<Vec<Read<GapRow>>, StoreError> {
+    pub(crate) async fn gap_rows(
+        &self,
+        stream_id: StreamId,
+    ) -> Result<Vec<Read<GapRow>>, StoreError> {
         let rows = rows!(self, "read the gaps of a log", GAP_ROWS, stream_id)?;
         Ok(rows.iter().map(|row| read(row)).collect())
     }

@@ -1,4 +1,4 @@
-//! Which TestRuns bear our finalizer.
+//! Holds: which TestRuns have our finalizer.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use super::rows::{json, rows_of};
 use super::statement::Statement;
 use super::{Reader, StepScope, Store, StoreError};
 
-/// A step whose TestRun bears our finalizer, or may.
+/// A step whose TestRun has our finalizer, or may have it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct HeldStep {
     /// `id`.
@@ -55,12 +55,15 @@ const SET_HELD: Statement = Statement {
 };
 
 impl Reader {
-    /// The steps of `scope` whose TestRuns bear our finalizer, or may; of a known cluster its own
+    /// The steps of `scope` whose TestRuns have our finalizer, or may have it; of a known cluster its own
     /// and those that no cluster owns.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn held_steps(&self, scope: &StepScope<'_>) -> Result<Vec<HeldStep>, StoreError> {
+    pub(crate) async fn held_steps(
+        &self,
+        scope: &StepScope<'_>,
+    ) -> Result<Vec<HeldStep>, StoreError> {
         let namespaces = scope.namespaces.map(|names| json(&names));
         let rows = rows!(
             self,
@@ -75,11 +78,11 @@ impl Reader {
 }
 
 impl Store {
-    /// Notes that the TestRuns of these steps bear our finalizer, or are free of it.
+    /// Notes that the TestRuns of these steps have our finalizer, or no longer have it.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn set_held(&self, step_ids: &[StepId], held: bool) -> Result<(), StoreError> {
+    pub(crate) async fn set_held(&self, step_ids: &[StepId], held: bool) -> Result<(), StoreError> {
         if step_ids.is_empty() || self.dry_run {
             return Ok(());
         }

@@ -18,7 +18,7 @@ pub enum LineTimesError {
     #[error("they end within a number")]
     Cut,
     /// A number is longer than it need be, or does not fit into 64 bits.
-    #[error("they hold a number that is none")]
+    #[error("one of them is not a valid number")]
     Number,
     /// There are more or fewer times than lines.
     #[error("there are {found}, of {lines} lines")]
@@ -39,7 +39,7 @@ pub enum LineTimesError {
 }
 
 impl LineTimes {
-    /// Adds the time `ts` of a line, of which the line before was written at `before`.
+    /// Adds the time `ts` of a line; `before` is the time of the line before it.
     pub fn push(&mut self, before: i64, ts: i64) {
         // Any two times have a difference in this arithmetic, and adding it leads back.
         let delta = ts.wrapping_sub(before);
@@ -54,7 +54,7 @@ impl LineTimes {
     /// The times of the lines of a chunk that says this of itself, nanoseconds since 1970.
     ///
     /// # Errors
-    /// [`LineTimesError`]: whatever is not exactly what [`LineTimes::push`] makes of such a chunk.
+    /// [`LineTimesError`], unless the bytes are exactly what [`LineTimes::push`] makes of such a chunk.
     pub fn decode(
         &self,
         first_ts: i64,
@@ -92,7 +92,7 @@ impl LineTimes {
     }
 }
 
-/// What stands in the column, whatever it is.
+/// The bytes of a column, not checked yet.
 impl From<Vec<u8>> for LineTimes {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes)

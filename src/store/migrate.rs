@@ -183,7 +183,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::check_schema`].
-    pub async fn check_or_imagine_schema(&self) -> Result<(), StoreError> {
+    pub(crate) async fn check_or_imagine_schema(&self) -> Result<(), StoreError> {
         match self.imaginary {
             true => self.migrate().await.map(|_| ()),
             false => self.check_schema().await,

@@ -21,7 +21,7 @@ mod ids;
 mod line_times;
 mod migrate;
 mod overview;
-pub mod proof;
+pub(crate) mod proof;
 mod prune;
 mod query;
 mod reader;
@@ -62,7 +62,7 @@ pub use self::step_rows::StepRow;
 pub use self::steps::{BadStep, Step, StepRecord, StepScope};
 pub use self::stream_facts::{StreamFacts, StreamKey};
 pub use self::streams::{Proof, Recorded, Stream, StreamPosition};
-pub use self::text::{sql_text, with_runs_joined};
+pub(crate) use self::text::{sql_text, with_runs_joined};
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
 pub use self::words::{GapCause, Role, Status, StreamState};
 

@@ -80,7 +80,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn overview(&self, cluster: Option<&str>) -> Result<Overview, StoreError> {
+    pub(crate) async fn overview(&self, cluster: Option<&str>) -> Result<Overview, StoreError> {
         const ACTION: &str = "count the rows";
         let rows = rows!(self, "count the rows", OVERVIEW, cluster)?;
         let rows: Vec<Overview> = rows_of(rows).map_err(|error| self.failed(ACTION, &error))?;
@@ -92,7 +92,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn orphans(&self) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn orphans(&self) -> Result<Vec<String>, StoreError> {
         rows!(self, "look for rows that belong to nothing", ORPHANS)
     }
 }

@@ -2,7 +2,7 @@
 //! k6sync itself writes.
 //!
 //! The store writes them in the transactions that write what they cover; `verify` computes them again. They are no
-//! signature: whoever knows how they are made can make them anew.
+//! signature: anybody who knows how they are made can make new ones.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -21,8 +21,8 @@ pub enum Digest {
     New,
     /// SHA-256, as 64 hexadecimal digits.
     Is([u8; 32]),
-    /// What stands there is none.
-    Spoilt,
+    /// The column holds something else.
+    Invalid,
 }
 
 const UNSEALED: &str = "unsealed";
@@ -36,13 +36,13 @@ impl Digest {
     const fn bytes(self) -> [u8; 32] {
         match self {
             Self::Is(bytes) => bytes,
-            Self::Unsealed | Self::New | Self::Spoilt => [0; 32],
+            Self::Unsealed | Self::New | Self::Invalid => [0; 32],
         }
     }
 
     /// The running hash of a log after one more chunk.
     #[must_use]
-    pub fn then(self, stream_id: StreamId, seq: i64, chunk: &Chunk) -> Self {
+    pub(crate) fn with_chunk(self, stream_id: StreamId, seq: i64, chunk: &Chunk) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(self.bytes());
         for number in [stream_id.0, seq, chunk.first_ts, chunk.last_ts, chunk.lines] {
@@ -60,7 +60,7 @@ impl Digest {
 
     /// The sum of gap rows after one more: they have no order.
     #[must_use]
-    pub fn plus(self, gap: &GapRow) -> Self {
+    pub(crate) fn with_gap(self, gap: &GapRow) -> Self {
         let added = seal("gap", gap).bytes();
         let mut sum = self.bytes();
         for (sum, added) in sum.chunks_exact_mut(8).zip(added.chunks_exact(8)) {
@@ -77,7 +77,7 @@ impl Serialize for Digest {
         match self {
             Self::Unsealed => serializer.serialize_str(UNSEALED),
             Self::New => serializer.serialize_str(NEW),
-            Self::Spoilt => serializer.serialize_str("spoilt"),
+            Self::Invalid => serializer.serialize_str("spoilt"),
             Self::Is(bytes) => {
                 let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
                 let hex: String = bytes
@@ -90,14 +90,14 @@ impl Serialize for Digest {
     }
 }
 
-/// Whatever stands there can be read, lest a spoilt column keeps a log from being recorded.
+/// Any text can be read: an invalid column must not keep a log from being recorded.
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
         Ok(match text.as_str() {
             UNSEALED => Self::Unsealed,
             NEW => Self::New,
-            hex => from_hex(hex).map_or(Self::Spoilt, Self::Is),
+            hex => from_hex(hex).map_or(Self::Invalid, Self::Is),
         })
     }
 }
@@ -131,12 +131,16 @@ fn seal(what: &str, row: &impl Serialize) -> Digest {
 }
 
 /// `log_streams.facts_seal`
-pub fn facts_seal(facts: &StreamFacts) -> Digest {
+pub(crate) fn facts_seal(facts: &StreamFacts) -> Digest {
     seal("facts", facts)
 }
 
 /// `log_streams.seal` of a stream that is at `position`.
-pub fn stream_seal(stream_id: StreamId, position: &StreamPosition, complete: bool) -> Digest {
+pub(crate) fn stream_seal(
+    stream_id: StreamId,
+    position: &StreamPosition,
+    complete: bool,
+) -> Digest {
     #[derive(Serialize)]
     struct Row {
         id: StreamId,
@@ -161,32 +165,28 @@ pub fn stream_seal(stream_id: StreamId, position: &StreamPosition, complete: boo
 }
 
 /// `test_run_steps.seal`: of all that k6sync itself writes, but for what a cycle notes without a new version.
-pub fn step_seal(row: &SealedStep) -> Digest {
+pub(super) fn step_seal(row: &SealedStep) -> Digest {
     seal("step", row)
 }
 
 /// What a step's seal covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SealedStep {
-    /// `id`
-    pub id: StepId,
-    /// `version`
-    pub version: i64,
-    /// `k6_test_name`
-    pub k6_test_name: String,
+pub(super) struct SealedStep {
+    pub(super) id: StepId,
+    pub(super) version: i64,
+    pub(super) k6_test_name: String,
     /// `namespace`, once the step has a TestRun.
-    pub namespace: Option<String>,
-    /// `created_at`
+    pub(super) namespace: Option<String>,
     #[serde(with = "super::time")]
-    pub created_at: jiff::Timestamp,
+    pub(super) created_at: jiff::Timestamp,
     /// All that a sync says of it.
     #[serde(flatten)]
-    pub record: StepRecord,
+    pub(super) record: StepRecord,
 }
 
 impl SealedStep {
     /// A step's row, as far as it is sealed. `namespace`: as it stands in the row.
-    pub fn new(
+    pub(super) fn new(
         (id, version): (StepId, i64),
         k6_test_name: &str,
         namespace: Option<&str>,
@@ -231,8 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_reads_back_as_itself_and_anything_else_as_spoilt() {
-        let one = Digest::New.then(StreamId(1), 0, &chunk("a\n"));
+    fn a_digest_reads_back_as_itself_and_anything_else_as_invalid() {
+        let one = Digest::New.with_chunk(StreamId(1), 0, &chunk("a\n"));
         for digest in [Digest::Unsealed, Digest::New, one] {
             let json = serde_json::to_string(&digest).unwrap();
             assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
@@ -246,20 +246,20 @@ mod tests {
         ] {
             assert_eq!(
                 serde_json::from_str::<Digest>(text).unwrap(),
-                Digest::Spoilt
+                Digest::Invalid
             );
         }
     }
 
     #[test]
     fn each_part_of_a_chunk_and_its_place_changes_the_running_hash() {
-        let base = Digest::New.then(StreamId(1), 0, &chunk("a\n"));
+        let base = Digest::New.with_chunk(StreamId(1), 0, &chunk("a\n"));
         let mut others = vec![
-            base.then(StreamId(1), 0, &chunk("a\n")),
-            Digest::New.then(StreamId(2), 0, &chunk("a\n")),
-            Digest::New.then(StreamId(1), 1, &chunk("a\n")),
-            Digest::New.then(StreamId(1), 0, &chunk("b\n")),
-            Digest::New.then(StreamId(1), 0, &chunk("")),
+            base.with_chunk(StreamId(1), 0, &chunk("a\n")),
+            Digest::New.with_chunk(StreamId(2), 0, &chunk("a\n")),
+            Digest::New.with_chunk(StreamId(1), 1, &chunk("a\n")),
+            Digest::New.with_chunk(StreamId(1), 0, &chunk("b\n")),
+            Digest::New.with_chunk(StreamId(1), 0, &chunk("")),
         ];
         for change in [
             |chunk: &mut Chunk| chunk.line_times = None,
@@ -271,7 +271,7 @@ mod tests {
         ] {
             let mut changed = chunk("a\n");
             change(&mut changed);
-            others.push(Digest::New.then(StreamId(1), 0, &changed));
+            others.push(Digest::New.with_chunk(StreamId(1), 0, &changed));
         }
         assert!(others.iter().all(|other| *other != base));
     }
@@ -283,7 +283,8 @@ mod tests {
             line_times: None,
             ..chunk("a\n")
         };
-        let hash = serde_json::to_string(&Digest::New.then(StreamId(1), 0, &untimed)).unwrap();
+        let hash =
+            serde_json::to_string(&Digest::New.with_chunk(StreamId(1), 0, &untimed)).unwrap();
         assert_eq!(
             hash,
             "\"02700cf8ed8f52ae419a14a7efba09905038d3454049ca54845afef67bc7f546\""
@@ -293,10 +294,10 @@ mod tests {
     #[test]
     fn a_broken_seal_stays_broken() {
         let [good, bad, new] =
-            ["a", "b", "c"].map(|body| Digest::New.then(StreamId(1), 0, &chunk(body)));
+            ["a", "b", "c"].map(|body| Digest::New.with_chunk(StreamId(1), 0, &chunk(body)));
         assert_eq!(resealed(good, good, || new), new);
         assert_eq!(resealed(Digest::Unsealed, good, || new), new);
         assert_eq!(resealed(bad, good, || new), bad);
-        assert_eq!(resealed(Digest::Spoilt, good, || new), Digest::Spoilt);
+        assert_eq!(resealed(Digest::Invalid, good, || new), Digest::Invalid);
     }
 }

@@ -72,7 +72,7 @@ impl Pruned {
         if let Some(gap) = gap {
             to.gaps = to.gaps.saturating_add(1);
             if to.proof.gaps_hash != Digest::Unsealed {
-                to.proof.gaps_hash = to.proof.gaps_hash.plus(&gap);
+                to.proof.gaps_hash = to.proof.gaps_hash.with_gap(&gap);
             }
         }
         if let Some(from) = to.proof.hash_from {
@@ -246,7 +246,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn prunable(
+    pub(crate) async fn prunable(
         &self,
         before: Timestamp,
         keep_last: i64,
@@ -320,7 +320,7 @@ impl Store {
                             if row.seq > front.last {
                                 break;
                             }
-                            base = base.then(old.id, row.seq, &row.chunk);
+                            base = base.with_chunk(old.id, row.seq, &row.chunk);
                             seq = row.seq.saturating_add(1);
                         }
                     }

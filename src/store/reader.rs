@@ -1,10 +1,10 @@
-//! Reading beside whatever is being written, and never in its way.
+//! Reading while others write, without waiting for them.
 //!
 //! A [`Reader`] has the methods that only read, and a [`Store`] lends them: a cycle reads by the connection that it writes
-//! by. Whoever else reads (a command, a page) takes a reader of its own, which never waits for a cycle: the files of SQLite
-//! have their WAL for that, PostgreSQL its row versions.
+//! by. Everybody else (a command, a page) takes another reader, which never waits for a cycle: SQLite has its WAL for that,
+//! PostgreSQL its row versions.
 //!
-//! Each method is one query, and no transaction is open between two of them, so that a reader who pauses holds nothing up.
+//! Each method is one query, and no transaction is open between two of them, so that a reader that pauses holds nothing up.
 
 use std::sync::{Arc, OnceLock, PoisonError};
 
@@ -14,7 +14,7 @@ use super::query::on;
 use super::transaction::Begin;
 use super::{DatabaseUrl, Store, StoreError};
 
-/// A database, as far as it can be read.
+/// A database that is open for reading.
 #[derive(Debug)]
 pub struct Reader {
     pub(super) db: Db,
@@ -27,7 +27,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the database at `url` for reading only: it is neither made nor migrated, nor written in any other way.
+    /// Opens the database at `url` for reading only: never creates, migrates or changes it.
     ///
     /// # Errors
     /// [`StoreError::Open`] when it is not there, or can't be reached, opened or logged in to.
@@ -55,7 +55,7 @@ impl Reader {
         }
     }
 
-    /// Another one of the same database. It connects when it is first used.
+    /// Another reader of the same database. It connects when it is first used.
     fn another(&self) -> Result<Self, sqlx::Error> {
         let db = match (&self.db, &self.url) {
             (Db::Sqlite(_), DatabaseUrl::Sqlite(text)) if self.file.is_some() => {
@@ -77,7 +77,7 @@ impl Reader {
     }
 
     /// Which database it is; without its password.
-    pub fn url(&self) -> &DatabaseUrl {
+    pub(crate) fn url(&self) -> &DatabaseUrl {
         &self.url
     }
 

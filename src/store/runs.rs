@@ -16,7 +16,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn find_runs(&self, run: &str) -> Result<Vec<RunId>, StoreError> {
+    pub(crate) async fn find_runs(&self, run: &str) -> Result<Vec<RunId>, StoreError> {
         let rows = rows!(self, "find the run", FIND_RUNS, run)?;
         Ok(rows
             .iter()

@@ -46,7 +46,7 @@ pub struct StepRow {
 
 impl StepRow {
     /// Whether what a sync wrote stands as it was written. Rows up to the id `unsealed_steps` may be older than seals.
-    pub fn is_as_sealed(&self, unsealed_steps: StepId) -> bool {
+    pub(crate) fn is_as_sealed(&self, unsealed_steps: StepId) -> bool {
         // A dashboard made it, and no sync has written it.
         let is_asked_for = self.version == 0 && self.record.status == Status::Pending;
         match self.seal {
@@ -133,7 +133,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn steps_after(
+    pub(crate) async fn steps_after(
         &self,
         id: StepId,
         run_ids: Option<&[RunId]>,

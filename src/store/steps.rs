@@ -41,7 +41,7 @@ pub struct Step {
     pub created_at: Timestamp,
     /// Optimistic lock: counts the updates of this row.
     pub version: i64,
-    /// The TestRun bears our finalizer, or may.
+    /// The TestRun has our finalizer, or may have it.
     pub held: bool,
     /// What a sync may change.
     #[serde(flatten)]
@@ -73,7 +73,7 @@ pub struct StepRecord {
     pub finished_at: Option<Timestamp>,
 }
 
-/// A step of which nothing is known yet.
+/// Nothing is known of the step yet.
 impl Default for StepRecord {
     fn default() -> Self {
         Self {
@@ -153,7 +153,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn active_steps(
+    pub(crate) async fn active_steps(
         &self,
         scope: &StepScope<'_>,
     ) -> Result<(Vec<Step>, Vec<BadStep>), StoreError> {
@@ -181,7 +181,10 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn with_open_logs(&self, step_ids: &[StepId]) -> Result<HashSet<StepId>, StoreError> {
+    pub(crate) async fn with_open_logs(
+        &self,
+        step_ids: &[StepId],
+    ) -> Result<HashSet<StepId>, StoreError> {
         if step_ids.is_empty() {
             return Ok(HashSet::new());
         }

@@ -58,7 +58,7 @@ const LOCK_STEPS: Statement = Statement {
         ORDER BY id FOR NO KEY UPDATE",
 };
 
-/// (step ids as JSON): takes the streams that there are off the steps' numbers of streams
+/// (step ids as JSON): subtracts the number of streams that exist from the steps' counters
 const COUNT_STREAMS_OFF: Statement = Statement {
     sqlite: "
         UPDATE test_run_steps SET streams = streams - (SELECT count(*) FROM log_streams WHERE step_id = test_run_steps.id)
@@ -103,7 +103,7 @@ const PUT_STREAMS: Statement = Statement {
         WHERE log_streams.state <> 'terminated' AND log_streams.step_id = excluded.step_id",
 };
 
-/// (step ids as JSON): and adds those that there are now
+/// (step ids as JSON): adds the number of streams that exist to the steps' counters
 const COUNT_STREAMS_IN: Statement = Statement {
     sqlite: "
         UPDATE test_run_steps SET streams = streams + (SELECT count(*) FROM log_streams WHERE step_id = test_run_steps.id)
@@ -118,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn put_streams(&self, facts: &[&StreamFacts]) -> Result<(), StoreError> {
+    pub(crate) async fn put_streams(&self, facts: &[&StreamFacts]) -> Result<(), StoreError> {
         if facts.is_empty() || self.dry_run {
             return Ok(());
         }
@@ -141,7 +141,7 @@ impl Store {
         let (rows, step_ids) = (json(&rows), json(&step_ids));
         transaction!(self, "note the state of containers", tx => {
             sqlx::query(self.sql(LOCK_STEPS)).bind(&step_ids).fetch_all(&mut *tx).await?;
-            // How many are made is what the number afterwards is more than the one before.
+            // The difference of the two is how many were made: a counter that somebody changed stays wrong, and is found.
             sqlx::query(self.sql(COUNT_STREAMS_OFF)).bind(&step_ids).execute(&mut *tx).await?;
             sqlx::query(self.sql(PUT_STREAMS)).bind(&rows).execute(&mut *tx).await?;
             sqlx::query(self.sql(COUNT_STREAMS_IN)).bind(&step_ids).execute(&mut *tx).await?;

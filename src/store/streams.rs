@@ -36,7 +36,7 @@ pub struct StreamPosition {
     pub cursor_ts: Option<i64>,
     /// Stored lines to skip from the first with that time on.
     pub cursor_seen: i64,
-    /// The node's clock stepped back: the log is to be read from its beginning.
+    /// The node's clock stepped back: the log must be read from its beginning.
     pub cursor_stepped: bool,
     /// Lines stored.
     pub lines: i64,
@@ -190,7 +190,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn streams(&self, step_ids: &[StepId]) -> Result<Vec<Stream>, StoreError> {
+    pub(crate) async fn streams(&self, step_ids: &[StepId]) -> Result<Vec<Stream>, StoreError> {
         if step_ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -203,7 +203,10 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn recorded(&self, step_ids: &[StepId]) -> Result<Vec<Read<Recorded>>, StoreError> {
+    pub(crate) async fn recorded(
+        &self,
+        step_ids: &[StepId],
+    ) -> Result<Vec<Read<Recorded>>, StoreError> {
         let (step_ids, stream) = (json(&step_ids), None::<StreamId>);
         let rows = rows!(self, "read the log streams", RECORDED, &step_ids, stream)?;
         Ok(rows.iter().map(|row| read(row)).collect())
@@ -213,7 +216,10 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn recorded_again(&self, old: &Recorded) -> Result<Option<Recorded>, StoreError> {
+    pub(crate) async fn recorded_again(
+        &self,
+        old: &Recorded,
+    ) -> Result<Option<Recorded>, StoreError> {
         let (step_ids, stream) = (json(&[old.stream.facts.step_id]), Some(old.stream.id));
         let rows = rows!(self, "read a log stream", RECORDED, &step_ids, stream)?;
         Ok(rows.first().and_then(|row| read(row).ok()))
@@ -225,7 +231,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn note_quiet(
+    pub(crate) async fn note_quiet(
         &self,
         stream_ids: &[StreamId],
         now: Timestamp,

@@ -9,7 +9,7 @@ const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 ///
 /// The same for any way to cut the bytes at line ends: a newline ends a run. A byte each would make a log of garbage three times
 /// as large.
-pub fn sql_text(bytes: Vec<u8>) -> (String, i64) {
+pub(crate) fn sql_text(bytes: Vec<u8>) -> (String, i64) {
     let bytes = match String::from_utf8(bytes) {
         Ok(text) if memchr::memchr(0, text.as_bytes()).is_none() => return (text, 0),
         Ok(text) => text.into_bytes(),
@@ -56,7 +56,7 @@ fn each_piece<'a>(bytes: &'a [u8], mut take: impl FnMut(Option<&'a str>)) {
 }
 
 /// A line in which what was replaced is as [`sql_text`] replaces it today: earlier versions stored a U+FFFD for each byte or so.
-pub fn with_runs_joined(line: &str) -> Cow<'_, str> {
+pub(crate) fn with_runs_joined(line: &str) -> Cow<'_, str> {
     const TWO: &str = "\u{fffd}\u{fffd}";
     if !line.contains(TWO) {
         return Cow::Borrowed(line);

@@ -43,7 +43,7 @@ impl Begin {
         to_read: Some("BEGIN READ ONLY; DEALLOCATE ALL"),
     };
 
-    /// Whether a connection keeps what it was told, since no pooler is between it and the server.
+    /// Whether no pooler is between us and the server, so that a session keeps its settings.
     pub(super) const fn is_direct(self) -> bool {
         self.to_read.is_none()
     }

@@ -82,7 +82,7 @@ words! {
 
 impl Status {
     /// The end of a step: it never becomes another status.
-    pub const fn is_final(self) -> bool {
+    pub(crate) const fn is_final(self) -> bool {
         !matches!(
             self,
             Self::Pending | Self::Initializing | Self::Running | Self::Finishing

@@ -1,7 +1,7 @@
 //! How an event looks in the log: one line, whatever is in it.
 //!
-//! Its values come from anywhere, so each is made harmless here. tracing-subscriber's own formats let line breaks of messages
-//! through, and know no bound.
+//! Its values come from anywhere, so each is made harmless here. tracing-subscriber's own formats pass line breaks through, and
+//! set no limit on the length.
 
 use std::fmt::{self, Debug};
 

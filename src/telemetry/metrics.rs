@@ -1,4 +1,4 @@
-//! What Prometheus may ask a loop.
+//! The loop's metrics for Prometheus.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -26,12 +26,10 @@ type Labels1 = [(&'static str, &'static str); 1];
 
 /// How a cycle ended, as a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CycleOutcome {
-    /// It was completed.
+pub(crate) enum CycleOutcome {
     Completed,
-    /// It could not be completed.
     Failed,
-    /// It broke a rule of the program.
+    /// A bug.
     Panicked,
 }
 
@@ -55,7 +53,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero. `traffic` is what the cluster room counts.
+    /// All at zero, except for `traffic`, which the cluster's requests count.
     pub fn new(traffic: Traffic) -> Arc<Self> {
         let mut registry = Registry::with_prefix("k6sync");
         let metrics = Self {
@@ -155,7 +153,12 @@ impl Metrics {
     }
 
     /// A cycle has ended; `report` if it was completed.
-    pub fn cycle_ended(&self, outcome: CycleOutcome, took: Duration, report: Option<&Report>) {
+    pub(crate) fn cycle_ended(
+        &self,
+        outcome: CycleOutcome,
+        took: Duration,
+        report: Option<&Report>,
+    ) {
         let word = match outcome {
             CycleOutcome::Completed => "completed",
             CycleOutcome::Failed => "failed",
@@ -190,13 +193,12 @@ impl Metrics {
             .set(Timestamp::now().as_millisecond() as f64 / 1_000.0);
     }
 
-    /// Starts fell away.
-    pub fn skipped(&self, starts: u32) {
+    /// `starts` of cycles were left out because one took longer than the interval.
+    pub(crate) fn skipped(&self, starts: u32) {
         self.skipped.inc_by(starts.into());
     }
 
-    /// We became the leader, or ceased to be.
-    pub fn set_leader(&self, is_leader: bool) {
+    pub(crate) fn set_leader(&self, is_leader: bool) {
         self.leader.set(is_leader.into());
     }
 

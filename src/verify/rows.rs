@@ -128,7 +128,7 @@ async fn check_once(
             sums.lines += lines as u64;
             sums.bytes += row.chunk.body.len() as u64;
             if proof.hash_from.is_some_and(|from| row.seq >= from) {
-                chunks.hash = chunks.hash.then(stream.id, row.seq, &row.chunk);
+                chunks.hash = chunks.hash.with_chunk(stream.id, row.seq, &row.chunk);
             } else {
                 sums.unproven += lines as u64;
             }
@@ -218,7 +218,7 @@ async fn check_gaps(
     let gaps_hash = position.proof.gaps_hash;
     let sum = gaps
         .iter()
-        .fold(Digest::New, |sum: Digest, gap| sum.plus(gap));
+        .fold(Digest::New, |sum: Digest, gap| sum.with_gap(gap));
     if gaps_hash != Digest::Unsealed && gaps_hash != sum {
         sums.problems
             .push("its rows in log_gaps were changed".to_owned());
