@@ -6,6 +6,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::{output, setup};
 use crate::cli::{Job, JobAction, OutputFormat};
 use crate::cluster::{Cluster, Lease};
 use crate::config::Config;
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const CYCLES: i64 = 5;
 
 pub(super) async fn run(args: &Job) -> anyhow::Result<()> {
-    let mut config = super::load(&args.common)?;
+    let mut config = setup::load(&args.common)?;
     // As with kubectl: whoever names a namespace means the job that is there.
     if let [namespace] = args.common.namespace.as_slice() {
         config.control_namespace = Some(namespace.clone());
@@ -31,18 +32,18 @@ pub(super) async fn run(args: &Job) -> anyhow::Result<()> {
         JobAction::Status => {
             let status = Status::gather(&config, &cluster).await?;
             return match args.output {
-                OutputFormat::Text => super::print(&status.text()),
-                OutputFormat::Json => super::print_json(&status.json()),
+                OutputFormat::Text => output::print(&status.text()),
+                OutputFormat::Json => output::print_json(&status.json()),
             };
         }
         JobAction::Start { interval } => Action::Start(interval),
         JobAction::Stop => Action::Stop,
         JobAction::Restart { interval } => Action::Restart(interval),
     };
-    let control = super::control_map(&config, &cluster).apply(action).await?;
+    let control = setup::control_map(&config, &cluster).apply(action).await?;
     match args.output {
-        OutputFormat::Text => super::print(&action.result(&control)),
-        OutputFormat::Json => super::print_json(&control_json(&control)),
+        OutputFormat::Text => output::print(&action.result(&control)),
+        OutputFormat::Json => output::print_json(&control_json(&control)),
     }
 }
 
@@ -56,7 +57,7 @@ struct Status {
 impl Status {
     /// The ConfigMap must be readable; of the rest it is told what is not.
     async fn gather(config: &Config, cluster: &Cluster) -> anyhow::Result<Self> {
-        let map = super::control_map(config, cluster);
+        let map = setup::control_map(config, cluster);
         let control = map.read().await.context("cannot show the job")?;
         let holder = match &config.lease {
             Some(lease) => cluster
@@ -121,7 +122,7 @@ impl Status {
 
 /// Reads only; a database that does not exist yet has none.
 async fn last_cycles(config: &Config) -> Result<Vec<CycleRecord>, StoreError> {
-    let store = super::open_store(config, true, true).await?;
+    let store = setup::open_store(config, true, true).await?;
     let cycles = store.last_cycles(CYCLES).await;
     store.close().await;
     cycles

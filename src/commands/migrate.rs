@@ -4,6 +4,7 @@ use anyhow::bail;
 use tokio::time::Instant;
 
 use super::progress::Bar;
+use super::{output, setup};
 use crate::cli::Migrate;
 use crate::cluster::Cluster;
 use crate::config::Config;
@@ -12,14 +13,14 @@ use crate::discreet;
 use crate::store::{Registration, Store};
 
 pub(super) async fn run(args: &Migrate) -> anyhow::Result<()> {
-    let config = super::load(&args.common)?;
+    let config = setup::load(&args.common)?;
     if args.new_identity {
-        super::must_exist(&config)?;
+        setup::must_exist(&config)?;
     }
     let store = Store::open(&config.database_url, false).await?;
     let done = migrate(args, &config, &store).await;
     store.close().await;
-    super::print(&done?)
+    output::print(&done?)
 }
 
 /// What was done, in lines.
@@ -49,7 +50,7 @@ async fn migrate(args: &Migrate, config: &Config, store: &Store) -> anyhow::Resu
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout)
         .await?
         .until(Instant::now() + config.cycle_deadline);
-    let namespaces = super::namespaces(config, &cluster);
+    let namespaces = setup::namespaces(config, &cluster);
     let id = identity::register(&cluster, store, &namespaces, registration).await?;
     Ok(format!(
         "{migrated}\nand knows the cluster at {} as {id}",

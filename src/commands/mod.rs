@@ -2,26 +2,22 @@
 
 mod job;
 mod migrate;
+mod output;
 mod progress;
 mod prune;
 mod release;
 mod run_loop;
+mod setup;
 mod sync_once;
 mod verify;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-
-use crate::cli::{Cli, Command, Common, HoldMode};
-use crate::cluster::{Cluster, ClusterError, Namespaces};
-use crate::config::{self, Config, ConfigError};
-use crate::cycle::{Effect, Holding, Settings};
-use crate::harmless;
+use crate::cli::{Cli, Command};
+use crate::cluster::ClusterError;
+use crate::config::{self, ConfigError};
 use crate::server::tls::TlsError;
 use crate::signals::Signals;
-use crate::store::{Store, StoreError};
-use crate::sync_loop::control::ControlMap;
 use crate::telemetry;
 
 /// It could not be completed.
@@ -72,92 +68,6 @@ async fn execute(command: &Command) -> anyhow::Result<()> {
     }
 }
 
-fn load(common: &Common) -> Result<Config, ConfigError> {
-    Config::load(common, &config::process_environment)
-}
-
-/// The database, open and of our schema.
-async fn open_store(config: &Config, no_migrate: bool, dry_run: bool) -> Result<Store, StoreError> {
-    let store = Store::open(&config.database_url, dry_run).await?;
-    let ready = match (dry_run, no_migrate) {
-        (true, _) => store.check_or_imagine_schema().await,
-        (false, true) => store.check_schema().await,
-        (false, false) => store.migrate().await.map(|_| ()),
-    };
-    match ready {
-        Ok(()) => Ok(store),
-        Err(error) => {
-            store.close().await;
-            Err(error)
-        }
-    }
-}
-
-/// Of what is only to be read or thinned out, a missing file is no empty database.
-fn must_exist(config: &Config) -> anyhow::Result<()> {
-    let file = config.database_url.sqlite_file();
-    anyhow::ensure!(
-        file.is_none_or(|file| file.exists()),
-        "there is no database {}; check --database-url, DATABASE_URL or databaseUrl",
-        config.database_url
-    );
-    Ok(())
-}
-
-/// The control ConfigMap, where the configuration says it is.
-fn control_map(config: &Config, cluster: &Cluster) -> ControlMap {
-    let namespace = config
-        .control_namespace
-        .as_deref()
-        .unwrap_or_else(|| cluster.default_namespace());
-    ControlMap::new(
-        cluster.clone(),
-        namespace,
-        &config.control_config_map,
-        config.control_defaults,
-    )
-}
-
-/// How cycles are to be run.
-fn settings(config: &Config, cluster: &Cluster, trigger: &'static str, dry_run: bool) -> Settings {
-    let own = cluster.default_namespace();
-    let namespaces = namespaces(config, cluster);
-    let default_namespace = match &namespaces {
-        Namespaces::Only(names) if names.len() == 1 => names[0].clone(),
-        _ => own.to_owned(),
-    };
-    Settings {
-        namespaces,
-        default_namespace,
-        discovery: config.discovery,
-        missing_after: config.missing_after,
-        deadline: config.cycle_deadline,
-        concurrency: config.capture_concurrency,
-        // After a sync by hand nobody knows when the next one comes.
-        may_rest: false,
-        effect: match dry_run {
-            true => Effect::DryRun,
-            false => Effect::Full(match config.capture_hold {
-                Some(HoldMode::All) => Holding::All,
-                Some(HoldMode::Cleanup) => Holding::Cleanup,
-                Some(HoldMode::None) => Holding::Nothing,
-                // Said by nobody, so that a sync by hand leaves alone what a loop holds.
-                None => Holding::Unsaid,
-            }),
-        },
-        hold_timeout: config.capture_hold_timeout,
-        cluster: None,
-        trigger,
-        instance: config.instance.clone(),
-    }
-}
-
-/// The namespaces that are set, or our own.
-fn namespaces(config: &Config, cluster: &Cluster) -> Namespaces {
-    let own = || Namespaces::Only(vec![cluster.default_namespace().to_owned()]);
-    config.namespaces.clone().unwrap_or_else(own)
-}
-
 /// What another try could mend is 1, what only a person can is 2.
 fn exit_code(error: &anyhow::Error) -> u8 {
     let is_wrong = error.is::<ConfigError>()
@@ -167,15 +77,4 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         true => EXIT_WRONG,
         false => EXIT_FAILED,
     }
-}
-
-/// A value as JSON on standard output, harmless to terminals.
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&harmless::json(&serde_json::to_string(value)?))
-}
-
-/// One line, or several, on standard output.
-fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    writeln!(std::io::stdout(), "{text}").context("cannot write the report to standard output")
 }

@@ -4,16 +4,17 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::progress::Bar;
+use super::{output, setup};
 use crate::cli::Prune;
 use crate::progress::Progress;
 use crate::store::{Prunable, Store};
 
 pub(super) async fn run(args: &Prune) -> anyhow::Result<()> {
-    let config = super::load(&args.common)?;
+    let config = setup::load(&args.common)?;
     let before = Timestamp::now()
         .checked_sub(args.older_than)
         .context("--older-than reaches back too far")?;
-    super::must_exist(&config)?;
+    setup::must_exist(&config)?;
     let store = Store::open(&config.database_url, args.dry_run).await?;
     let pruned = prune(&store, before, args).await;
     store.close().await;
@@ -26,7 +27,7 @@ pub(super) async fn run(args: &Prune) -> anyhow::Result<()> {
         true => "would delete",
         false => "deleted",
     };
-    super::print(&format!(
+    output::print(&format!(
         "{done} {logs} container logs ({bytes} bytes) of runs that finished before {before:.0}, and {cycles} cycles"
     ))
 }

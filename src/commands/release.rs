@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
 use super::progress::Bar;
+use super::{output, setup};
 use crate::cli::Release as Args;
 use crate::cluster::{Cluster, ClusterError, Namespaces, Reach, Release, TestRun};
 use crate::config::Config;
@@ -21,13 +22,13 @@ const CONCURRENCY: usize = 16;
 const LOOP_NOTICES: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
-    let config = super::load(&args.common)?;
+    let config = setup::load(&args.common)?;
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
     let cluster = cluster.until(Instant::now() + config.cycle_deadline);
     if args.stop {
         stop(&config, &cluster).await?;
     }
-    let namespaces = super::namespaces(&config, &cluster);
+    let namespaces = setup::namespaces(&config, &cluster);
     let mut reach = Reach::of(&namespaces);
     let listed = reach.test_runs(&cluster).await?;
     let namespaces = reach.namespaces().clone();
@@ -65,7 +66,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     }
     let failed = release(&cluster, &held, config.cycle_deadline).await?;
     if held.is_empty() {
-        super::print(&format!("no TestRun is held in {}", in_words(&namespaces)))?;
+        output::print(&format!("no TestRun is held in {}", in_words(&namespaces)))?;
     }
     let mut problems = Vec::new();
     if failed > 0 {
@@ -98,7 +99,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Switches sync off, and waits until a loop has noticed.
 async fn stop(config: &Config, cluster: &Cluster) -> anyhow::Result<()> {
-    super::control_map(config, cluster)
+    setup::control_map(config, cluster)
         .apply(Action::Stop)
         .await
         .context("cannot switch sync off")?;
@@ -139,7 +140,7 @@ async fn release(
         match outcome {
             Ok(()) => {
                 let line = harmless::line(format_args!("released {namespace}/{name}"));
-                bar.aside(|| super::print(&line))?;
+                bar.aside(|| output::print(&line))?;
             }
             Err(error) => {
                 failed += 1;

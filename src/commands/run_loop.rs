@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
+use super::setup;
 use crate::cli::Loop;
 use crate::cluster::Cluster;
 use crate::config::{self, Config};
@@ -21,7 +22,7 @@ use crate::sync_loop::{self, Plan, SyncLoop};
 const PATIENCE: Duration = Duration::from_millis(400);
 
 pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()> {
-    let mut config = super::load(&args.common)?;
+    let mut config = setup::load(&args.common)?;
     config.capture_hold = args.hold.or(config.capture_hold);
     let tls = load_tls(args, &config)?;
     let listen = args.listen.unwrap_or(config.listen);
@@ -38,7 +39,7 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
         }
     };
     let swift = cluster.with_own_connections(PATIENCE);
-    let control = super::control_map(&config, &swift);
+    let control = setup::control_map(&config, &swift);
     let plan = Plan {
         settings: settings(&config, &cluster),
         control: control.clone(),
@@ -59,13 +60,13 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
             tracing::error!(%error, "the HTTP server ended");
         }
     });
-    let open = async || super::open_store(&config, args.no_migrate, false).await;
+    let open = async || setup::open_store(&config, args.no_migrate, false).await;
     Ok(sync_loop.run(open, &mut signals).await?)
 }
 
 /// How cycles are to be run; a loop holds what would be gone before the next cycle, unless somebody wants it otherwise.
 fn settings(config: &Config, cluster: &Cluster) -> Settings {
-    let settings = super::settings(config, cluster, "loop", false);
+    let settings = setup::settings(config, cluster, "loop", false);
     Settings {
         effect: match settings.effect {
             Effect::Full(Holding::Unsaid) => Effect::Full(Holding::CleanupIfAllowed),

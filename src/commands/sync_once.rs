@@ -3,6 +3,7 @@
 use anyhow::Context;
 use tokio::time::Instant;
 
+use super::{output, setup};
 use crate::cli::{OutputFormat, SyncOnce};
 use crate::cluster::Cluster;
 use crate::config::Config;
@@ -10,7 +11,7 @@ use crate::cycle::{self, Report, RunError};
 use crate::store::StoreError;
 
 pub(super) async fn run(args: &SyncOnce) -> anyhow::Result<()> {
-    let mut config = super::load(&args.common)?;
+    let mut config = setup::load(&args.common)?;
     config.capture_hold = args.hold.or(config.capture_hold);
     let cluster = Cluster::connect(config.context.as_deref(), config.request_timeout).await?;
     if !args.force && !is_enabled(&config, &cluster).await? {
@@ -20,8 +21,8 @@ pub(super) async fn run(args: &SyncOnce) -> anyhow::Result<()> {
         }
         return print(&Report::disabled(), args.output);
     }
-    let store = super::open_store(&config, args.no_migrate, args.dry_run).await?;
-    let settings = super::settings(&config, &cluster, "sync-once", args.dry_run);
+    let store = setup::open_store(&config, args.no_migrate, args.dry_run).await?;
+    let settings = setup::settings(&config, &cluster, "sync-once", args.dry_run);
     let report = cycle::run(&cluster, &store, &settings).await;
     store.close().await;
     match report {
@@ -42,13 +43,13 @@ fn has_database(config: &Config) -> bool {
 
 /// Nothing is read any more, so that nothing is to be held.
 async fn release_all(config: &Config, cluster: &Cluster, no_migrate: bool) -> anyhow::Result<()> {
-    let store = match super::open_store(config, true, false).await {
+    let store = match setup::open_store(config, true, false).await {
         // Nobody has been here yet.
         Err(StoreError::SchemaOlder { found: 0, .. }) => return Ok(()),
-        Err(StoreError::SchemaOlder { .. }) => super::open_store(config, no_migrate, false).await?,
+        Err(StoreError::SchemaOlder { .. }) => setup::open_store(config, no_migrate, false).await?,
         opened => opened?,
     };
-    let settings = super::settings(config, cluster, "sync-once", false);
+    let settings = setup::settings(config, cluster, "sync-once", false);
     let released = cycle::hold::release_all(cluster, &store, &settings).await;
     store.close().await;
     released.context("cannot let go of the TestRuns that are held")?;
@@ -57,7 +58,7 @@ async fn release_all(config: &Config, cluster: &Cluster, no_migrate: bool) -> an
 
 /// What people have set at runtime.
 async fn is_enabled(config: &Config, cluster: &Cluster) -> anyhow::Result<bool> {
-    let control = super::control_map(config, cluster)
+    let control = setup::control_map(config, cluster)
         .until(Instant::now() + config.cycle_deadline)
         .read()
         .await
@@ -67,7 +68,7 @@ async fn is_enabled(config: &Config, cluster: &Cluster) -> anyhow::Result<bool> 
 
 fn print(report: &Report, format: OutputFormat) -> anyhow::Result<()> {
     match format {
-        OutputFormat::Text => super::print(&report.to_string()),
-        OutputFormat::Json => super::print_json(report),
+        OutputFormat::Text => output::print(&report.to_string()),
+        OutputFormat::Json => output::print_json(report),
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::bail;
 
 use super::progress::Bar;
+use super::{output, setup};
 use crate::cli::{OutputFormat, Verify};
 use crate::cluster::{Cluster, Namespaces};
 use crate::config::Config;
@@ -11,12 +12,12 @@ use crate::store::Store;
 use crate::verify::{self, Live, Scope, Verdict, Verification, VerifyError};
 
 pub(super) async fn run(args: &Verify) -> anyhow::Result<()> {
-    let config = super::load(&args.common)?;
+    let config = setup::load(&args.common)?;
     let cluster = match args.offline {
         true => None,
         false => Some(Cluster::connect(config.context.as_deref(), config.request_timeout).await?),
     };
-    super::must_exist(&config)?;
+    setup::must_exist(&config)?;
     // Opened as for a dry run: nothing is written.
     let store = Store::open(&config.database_url, true).await?;
     let verified = verify(args, &config, cluster.as_ref(), &store).await;
@@ -28,8 +29,8 @@ pub(super) async fn run(args: &Verify) -> anyhow::Result<()> {
         Err(error) => return Err(error.into()),
     };
     match args.output {
-        OutputFormat::Text => super::print(&verification.to_string())?,
-        OutputFormat::Json => super::print_json(&verification)?,
+        OutputFormat::Text => output::print(&verification.to_string())?,
+        OutputFormat::Json => output::print_json(&verification)?,
     }
     match (verification.outcome, args.offline) {
         (Verdict::Equal, _) => Ok(()),
@@ -59,7 +60,7 @@ async fn verify(
     store.check_schema().await?;
     let live = match cluster {
         Some(cluster) => {
-            let settings = super::settings(config, cluster, "verify", true);
+            let settings = setup::settings(config, cluster, "verify", true);
             let identity = identity::identify(cluster, store, &settings)
                 .await
                 .map_err(|error| match error {
@@ -81,7 +82,7 @@ async fn verify(
 }
 
 fn scope(config: &Config, cluster: &Cluster) -> Scope {
-    let namespaces = super::namespaces(config, cluster);
+    let namespaces = setup::namespaces(config, cluster);
     Scope {
         default_namespace: match &namespaces {
             Namespaces::Only(names) if names.len() == 1 => names[0].clone(),

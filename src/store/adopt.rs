@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{RunId, StepId};
-use super::proof::{self, Digest, SealedStep};
+use super::proof::Digest;
 use super::query::{rows, transaction};
 use super::rows::{json, rows_of};
 use super::statement::Statement;
+use super::step_rows::SealedStep;
 use super::steps::{Step, StepRecord};
 use super::words::Status;
 use super::{Reader, Store, StoreError, time};
@@ -217,7 +218,7 @@ impl StepSeal {
         );
         Self {
             id: step.id,
-            seal: proof::step_seal(&row),
+            seal: row.seal(),
         }
     }
 }

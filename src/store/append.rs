@@ -234,8 +234,8 @@ impl StreamMove {
         }
         to.proof.seal = proof::resealed(
             position.proof.seal,
-            proof::stream_seal(*stream_id, position, false),
-            || proof::stream_seal(*stream_id, &to, new.complete),
+            position.seal(*stream_id, false),
+            || to.seal(*stream_id, new.complete),
         );
         Self {
             id: *stream_id,

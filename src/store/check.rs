@@ -127,7 +127,7 @@ impl Store {
                 match (found, self.id.get()) {
                     (Ok(found), Some(known)) if found == *known => {
                         self.close_reader().await;
-                        abandon(pool).await;
+                        connect::abandon(pool);
                         file.opened_again();
                         tracing::warn!(
                             "the database file {} was replaced by another copy of the same database, which is used from now on",
@@ -153,13 +153,5 @@ impl Store {
         let id = connection.fetch_one(DATABASE_ID).await?.try_get(0);
         connection.close().await?;
         id
-    }
-}
-
-/// Leaves the connection to a file that is no longer at its path open until the process ends: by closing it SQLite would
-/// delete the `-wal` that is at the path now, which is another's.
-pub(super) async fn abandon(pool: &SqlitePool) {
-    if let Some(connection) = pool.try_acquire() {
-        std::mem::forget(connection.detach());
     }
 }

@@ -11,25 +11,9 @@ use super::query::transaction;
 use super::rows::{json, rows_of};
 use super::statement::Statement;
 use super::step_rows::{STEPS_BEFORE, StepRow};
-use super::steps::StepRecord;
+use super::steps::StepUpdate;
 use super::words::Status;
 use super::{Store, StoreError, time};
-
-/// A step's new record, to be stored if the step is still at `version`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StepUpdate {
-    /// Which step.
-    pub id: StepId,
-    /// Its run.
-    pub test_run_id: RunId,
-    /// Where its TestRun is: what a row without a namespace is to say once it has a TestRun.
-    pub namespace: String,
-    /// The version that the decision was made on.
-    pub version: i64,
-    /// The new record.
-    #[serde(flatten)]
-    pub record: StepRecord,
-}
 
 /// What the roll-up needs to know of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -231,3 +231,11 @@ fn is_startup_refused(error: &sqlx::Error) -> bool {
         error.code().as_deref() == Some("08P01") && error.message().contains("startup parameter")
     })
 }
+
+/// Leaves the connection to a file that is no longer at its path open until the process ends: by closing it SQLite would
+/// delete the `-wal` that is at the path now, which is another's.
+pub(super) fn abandon(pool: &SqlitePool) {
+    if let Some(connection) = pool.try_acquire() {
+        std::mem::forget(connection.detach());
+    }
+}

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::Store;
 use super::url::DatabaseUrl;
 
 /// An error of the store.
@@ -94,10 +93,10 @@ pub enum Fault {
 
 impl StoreError {
     /// The database did not answer within this time.
-    pub fn silent(store: &Store, waited: Duration) -> Self {
+    pub(crate) fn silent(url: &DatabaseUrl, waited: Duration) -> Self {
         Self::Statement {
             action: "check the schema",
-            url: store.url.clone(),
+            url: url.clone(),
             problem: format!("no answer within {waited:?}"),
             fault: Fault::Database,
         }

@@ -7,9 +7,9 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::ids::{StepId, StreamId};
+use super::ids::StreamId;
 use super::rows::json;
-use super::{Chunk, GapRow, StepRecord, StreamFacts, StreamPosition};
+use super::{Chunk, GapRow};
 
 /// A hash as a column holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,88 +122,12 @@ fn from_hex(hex: &str) -> Option<[u8; 32]> {
 }
 
 /// The hash of what a row says, as it is stored: times to the microsecond, no NUL in texts.
-fn seal(what: &str, row: &impl Serialize) -> Digest {
+pub(super) fn seal(what: &str, row: &impl Serialize) -> Digest {
     let mut hasher = Sha256::new();
     hasher.update(what);
     hasher.update([0]);
     hasher.update(json(row));
     Digest::of(hasher)
-}
-
-/// `log_streams.facts_seal`
-pub(crate) fn facts_seal(facts: &StreamFacts) -> Digest {
-    seal("facts", facts)
-}
-
-/// `log_streams.seal` of a stream that is at `position`.
-pub(crate) fn stream_seal(
-    stream_id: StreamId,
-    position: &StreamPosition,
-    complete: bool,
-) -> Digest {
-    #[derive(Serialize)]
-    struct Row {
-        id: StreamId,
-        complete: bool,
-        #[serde(flatten)]
-        position: StreamPosition,
-    }
-    let mut position = *position;
-    position.proof.seal = Digest::New;
-    // A stream to which nothing was ever added has its seal from the moment that it is made, when its id is not known.
-    if position == StreamPosition::fresh() && !complete {
-        return Digest::New;
-    }
-    seal(
-        "stream",
-        &Row {
-            id: stream_id,
-            complete,
-            position,
-        },
-    )
-}
-
-/// `test_run_steps.seal`: of all that k6sync itself writes, but for what a cycle notes without a new version.
-pub(super) fn step_seal(row: &SealedStep) -> Digest {
-    seal("step", row)
-}
-
-/// What a step's seal covers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct SealedStep {
-    pub(super) id: StepId,
-    pub(super) version: i64,
-    pub(super) k6_test_name: String,
-    /// `namespace`, once the step has a TestRun.
-    pub(super) namespace: Option<String>,
-    #[serde(with = "super::time")]
-    pub(super) created_at: jiff::Timestamp,
-    /// All that a sync says of it.
-    #[serde(flatten)]
-    pub(super) record: StepRecord,
-}
-
-impl SealedStep {
-    /// A step's row, as far as it is sealed. `namespace`: as it stands in the row.
-    pub(super) fn new(
-        (id, version): (StepId, i64),
-        k6_test_name: &str,
-        namespace: Option<&str>,
-        created_at: jiff::Timestamp,
-        record: &StepRecord,
-    ) -> Self {
-        Self {
-            id,
-            version,
-            k6_test_name: k6_test_name.to_owned(),
-            namespace: namespace
-                .filter(|_| record.k6_uid.is_some())
-                .map(str::to_owned),
-            created_at,
-            record: record.clone(),
-        }
-    }
 }
 
 /// The seal of a row that changes from `old` to `new`. One that was broken stays broken: what somebody else changed is to

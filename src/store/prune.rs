@@ -89,11 +89,9 @@ impl Pruned {
             gaps_hash: to.proof.gaps_hash,
             seal: match stands {
                 Digest::Unsealed => stands,
-                _ => proof::resealed(
-                    stands,
-                    proof::stream_seal(old.id, &old.position, true),
-                    || proof::stream_seal(old.id, &to, true),
-                ),
+                _ => proof::resealed(stands, old.position.seal(old.id, true), || {
+                    to.seal(old.id, true)
+                }),
             },
         }
     }

@@ -1,18 +1,18 @@
 //! Reading while others write, without waiting for them.
 //!
-//! A [`Reader`] has the methods that only read, and a [`Store`] lends them: a cycle reads by the connection that it writes
+//! A [`Reader`] has the methods that only read, and a [`Store`](super::Store) lends them: a cycle reads by the connection that it writes
 //! by. Everybody else (a command, a page) takes another reader, which never waits for a cycle: SQLite has its WAL for that,
 //! PostgreSQL its row versions.
 //!
 //! Each method is one query, and no transaction is open between two of them, so that a reader that pauses holds nothing up.
 
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::connect::{self, Access, Db};
 use super::file::OpenFile;
 use super::query::on;
 use super::transaction::Begin;
-use super::{DatabaseUrl, Store, StoreError};
+use super::{DatabaseUrl, StoreError};
 
 /// A database that is open for reading.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Reader {
     }
 
     /// Another reader of the same database. It connects when it is first used.
-    fn another(&self) -> Result<Self, sqlx::Error> {
+    pub(super) fn another(&self) -> Result<Self, sqlx::Error> {
         let db = match (&self.db, &self.url) {
             (Db::Sqlite(_), DatabaseUrl::Sqlite(text)) if self.file.is_some() => {
                 Db::Sqlite(connect::sqlite_readers(text)?)
@@ -84,39 +84,5 @@ impl Reader {
     /// Lets go of the database.
     pub async fn close(&self) {
         on!(self, pool => pool.close().await);
-    }
-}
-
-impl Store {
-    /// Reads beside what this store writes, however long that takes. It is opened once, and costs nothing before.
-    ///
-    /// # Errors
-    /// [`StoreError::Gone`], [`StoreError::Open`]
-    pub fn reader(&self) -> Result<Arc<Reader>, StoreError> {
-        self.still_there()?;
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reader) = &*reader {
-            return Ok(Arc::clone(reader));
-        }
-        let opened = self.connection.another();
-        let opened = Arc::new(opened.map_err(|error| StoreError::open(&self.url, &error))?);
-        *reader = Some(Arc::clone(&opened));
-        Ok(opened)
-    }
-
-    /// Before the file is let go of: the last connection to close it must be one that may write, or what is in its `-wal`
-    /// stays there.
-    pub(super) async fn close_reader(&self) {
-        let reader = self
-            .reader
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        // What is in memory only has one pool for all.
-        if let Some(reader) =
-            reader.filter(|reader| reader.file.is_some() || matches!(reader.db, Db::Postgres(_)))
-        {
-            reader.close().await;
-        }
     }
 }

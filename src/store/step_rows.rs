@@ -1,10 +1,10 @@
 //! Steps as `verify` and seals see them: every column, as it stands.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::ids::{RunId, StepId};
-use super::proof::{self, Digest, SealedStep};
+use super::proof::{self, Digest};
 use super::query::rows;
 use super::rows::{Read, json, read};
 use super::statement::Statement;
@@ -56,26 +56,70 @@ impl StepRow {
     }
 
     fn own_seal(&self) -> Digest {
-        proof::step_seal(&SealedStep::new(
+        SealedStep::new(
             (self.id, self.version),
             &self.k6_test_name,
             self.namespace.as_deref(),
             self.created_at,
             &self.record,
-        ))
+        )
+        .seal()
     }
 
     /// The seal of the row that `update` makes of this one.
     pub(super) fn seal_after(&self, update: &StepUpdate) -> Digest {
         proof::resealed(self.seal, self.own_seal(), || {
-            proof::step_seal(&SealedStep::new(
+            SealedStep::new(
                 (self.id, update.version.saturating_add(1)),
                 &self.k6_test_name,
                 Some(self.namespace.as_ref().unwrap_or(&update.namespace)),
                 self.created_at,
                 &update.record,
-            ))
+            )
+            .seal()
         })
+    }
+}
+
+/// What a step's seal covers: all that k6sync itself writes, but for what a cycle notes without a new version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct SealedStep {
+    id: StepId,
+    version: i64,
+    k6_test_name: String,
+    /// `namespace`, once the step has a TestRun.
+    namespace: Option<String>,
+    #[serde(with = "time")]
+    created_at: Timestamp,
+    /// All that a sync says of it.
+    #[serde(flatten)]
+    record: StepRecord,
+}
+
+impl SealedStep {
+    /// A step's row, as far as it is sealed. `namespace`: as it stands in the row.
+    pub(super) fn new(
+        (id, version): (StepId, i64),
+        k6_test_name: &str,
+        namespace: Option<&str>,
+        created_at: Timestamp,
+        record: &StepRecord,
+    ) -> Self {
+        Self {
+            id,
+            version,
+            k6_test_name: k6_test_name.to_owned(),
+            namespace: namespace
+                .filter(|_| record.k6_uid.is_some())
+                .map(str::to_owned),
+            created_at,
+            record: record.clone(),
+        }
+    }
+
+    /// `test_run_steps.seal`
+    pub(super) fn seal(&self) -> Digest {
+        proof::seal("step", self)
     }
 }
 

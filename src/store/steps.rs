@@ -73,6 +73,22 @@ pub struct StepRecord {
     pub finished_at: Option<Timestamp>,
 }
 
+/// A step's new record, to be stored if the step is still at `version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepUpdate {
+    /// Which step.
+    pub id: StepId,
+    /// Its run.
+    pub test_run_id: RunId,
+    /// Where its TestRun is: what a row without a namespace is to say once it has a TestRun.
+    pub namespace: String,
+    /// The version that the decision was made on.
+    pub version: i64,
+    /// The new record.
+    #[serde(flatten)]
+    pub record: StepRecord,
+}
+
 /// Nothing is known of the step yet.
 impl Default for StepRecord {
     fn default() -> Self {

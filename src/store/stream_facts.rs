@@ -48,6 +48,13 @@ pub struct StreamFacts {
     pub finished_at: Option<Timestamp>,
 }
 
+impl StreamFacts {
+    /// `log_streams.facts_seal`
+    pub(crate) fn seal(&self) -> Digest {
+        proof::seal("facts", self)
+    }
+}
+
 /// (step ids as JSON): waits until this transaction alone may add streams to these steps
 const LOCK_STEPS: Statement = Statement {
     // BEGIN IMMEDIATE is the lock.
@@ -132,7 +139,7 @@ impl Store {
             .iter()
             .map(|facts| Row {
                 facts,
-                facts_seal: proof::facts_seal(facts),
+                facts_seal: facts.seal(),
             })
             .collect();
         let mut step_ids: Vec<StepId> = facts.iter().map(|facts| facts.step_id).collect();

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{StepId, StreamId};
-use super::proof::Digest;
+use super::proof::{self, Digest};
 use super::query::{rows, transaction};
 use super::rows::{Read, json, read, rows_of};
 use super::statement::Statement;
@@ -49,7 +49,7 @@ pub struct StreamPosition {
 
 impl StreamPosition {
     /// Of a stream to which nothing was ever added.
-    pub(super) fn fresh() -> Self {
+    fn fresh() -> Self {
         Self {
             proof: Proof {
                 next_seq: 0,
@@ -62,6 +62,29 @@ impl StreamPosition {
             },
             ..Self::default()
         }
+    }
+
+    /// `log_streams.seal` of the stream that is at this position.
+    pub(crate) fn seal(&self, stream_id: StreamId, complete: bool) -> Digest {
+        #[derive(Serialize)]
+        struct Row {
+            id: StreamId,
+            complete: bool,
+            #[serde(flatten)]
+            position: StreamPosition,
+        }
+        let mut position = *self;
+        position.proof.seal = Digest::New;
+        // A stream to which nothing was ever added has its seal from the moment that it is made, when its id is not known.
+        if position == Self::fresh() && !complete {
+            return Digest::New;
+        }
+        let row = Row {
+            id: stream_id,
+            complete,
+            position,
+        };
+        proof::seal("stream", &row)
     }
 }
 

@@ -159,7 +159,7 @@ impl Engine {
         tokio::spawn(async move {
             timeout(TIME_TO_CHECK, store.check())
                 .await
-                .unwrap_or(Err(StoreError::silent(&store, TIME_TO_CHECK)))?;
+                .unwrap_or(Err(StoreError::silent(store.url(), TIME_TO_CHECK)))?;
             cycle::run(&cluster, &store, &settings).await
         })
     }

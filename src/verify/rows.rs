@@ -1,6 +1,6 @@
 //! A record against itself: rows against their seals, chunks against counters and running hash. Needs no cluster.
 
-use crate::store::proof::{Digest, facts_seal, stream_seal};
+use crate::store::proof::Digest;
 use crate::store::{GapCause, GapRow, Recorded};
 use crate::store::{Overview, Reader, StoreError};
 
@@ -31,14 +31,14 @@ pub(super) fn row_problems(recorded: &Recorded, overview: &Overview) -> Vec<Stri
                 && proof.hash_from.is_none()
                 && [proof.hash, proof.hash_base, proof.gaps_hash] == [Digest::Unsealed; 3]
         }
-        seal => seal == stream_seal(stream.id, &stream.position, stream.complete),
+        seal => seal == stream.position.seal(stream.id, stream.complete),
     };
     if !is_as_sealed {
         problems.push("its row in log_streams was changed: counters, cursor or hashes".to_owned());
     }
     let is_as_sealed = match recorded.facts_seal {
         Digest::Unsealed => may_be_unsealed,
-        seal => seal == facts_seal(&stream.facts),
+        seal => seal == stream.facts.seal(),
     };
     if !is_as_sealed {
         problems.push(

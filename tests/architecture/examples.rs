@@ -27,7 +27,7 @@ fn house_with(changes: &[(&str, &str)]) -> House {
 
 #[track_caller]
 fn assert_problem(changes: &[(&str, &str)], expected: &str) {
-    let problems = house_with(changes).problems(&[]);
+    let problems = house_with(changes).problems();
     assert!(
         problems.iter().any(|problem| problem.contains(expected)),
         "expected `{expected}` in {problems:#?}"
@@ -36,7 +36,7 @@ fn assert_problem(changes: &[(&str, &str)], expected: &str) {
 
 #[track_caller]
 fn assert_well(changes: &[(&str, &str)]) {
-    let problems = house_with(changes).problems(&[]);
+    let problems = house_with(changes).problems();
     assert!(problems.is_empty(), "{problems:#?}");
 }
 
@@ -193,24 +193,6 @@ fn a_circle_of_files_is_seen() {
             "use super::Settings; pub struct Captured;",
         ),
     ]);
-}
-
-#[test]
-fn the_list_of_circles_only_shrinks() {
-    let mod_rs = (
-        "src/cycle/mod.rs",
-        "use self::capture::capture; pub struct Settings;",
-    );
-    let circle = (
-        "src/cycle/capture.rs",
-        "use super::Settings; pub fn capture() {}",
-    );
-    let known = [(circle.0, mod_rs.0)];
-    let problems = house_with(&[mod_rs, circle]).problems(&known);
-    assert!(problems.is_empty(), "{problems:#?}");
-    let mended = ("src/cycle/capture.rs", "pub fn capture() {}");
-    let problems = house_with(&[mod_rs, mended]).problems(&known);
-    assert!(problems[0].contains("take it off"), "{problems:#?}");
 }
 
 #[test]

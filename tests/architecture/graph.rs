@@ -10,10 +10,6 @@ impl<'a> Graph<'a> {
         self.0.entry(from).or_default().insert(to);
     }
 
-    pub(super) fn has(&self, from: &str, to: &str) -> bool {
-        self.0.get(from).is_some_and(|next| next.contains(to))
-    }
-
     /// All that can be reached from here in one step or more.
     fn beyond(&self, from: &str) -> BTreeSet<&'a str> {
         let mut seen = BTreeSet::new();
@@ -27,10 +23,6 @@ impl<'a> Graph<'a> {
             }
         }
         seen
-    }
-
-    pub(super) fn reaches(&self, from: &str, to: &str) -> bool {
-        self.beyond(from).contains(to)
     }
 
     /// The sets of nodes that can reach each other.

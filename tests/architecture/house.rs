@@ -58,11 +58,11 @@ impl House {
     }
 
     /// Every rule.
-    pub(super) fn problems(&self, still_in_circles: &[(&str, &str)]) -> Problems {
+    pub(super) fn problems(&self) -> Problems {
         let mut problems = self.arrows_up();
         problems.extend(self.strangers());
         problems.extend(self.circles_of_rooms());
-        problems.extend(self.circles_of_files(still_in_circles));
+        problems.extend(self.circles_of_files());
         problems.extend(self.impurities());
         problems
     }
@@ -110,16 +110,12 @@ impl House {
             .collect()
     }
 
-    fn circles_of_files(&self, still_in_circles: &[(&str, &str)]) -> Problems {
-        let mut all = Graph::default();
-        let mut others = Graph::default();
+    fn circles_of_files(&self) -> Problems {
+        let mut graph = Graph::default();
         for Arrow { from, to, .. } in &self.arrows {
-            all.add(from, to);
-            if !still_in_circles.contains(&(from.as_str(), to.as_str())) {
-                others.add(from, to);
-            }
+            graph.add(from, to);
         }
-        let mut problems: Problems = others
+        graph
             .circles()
             .into_iter()
             .map(|files| {
@@ -131,15 +127,7 @@ impl House {
                     .map(|arrow| format!("\n    {arrow}"));
                 format!("a circle of files:{}", arrows.collect::<String>())
             })
-            .collect();
-        for (from, to) in still_in_circles {
-            if !all.has(from, to) || !all.reaches(to, from) {
-                problems.push(format!(
-                    "{from} → {to} is in no circle any more: take it off STILL_IN_CIRCLES"
-                ));
-            }
-        }
-        problems
+            .collect()
     }
 
     fn impurities(&self) -> Problems {

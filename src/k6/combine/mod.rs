@@ -32,86 +32,13 @@
 //! lower than it is said, and says so. What one runner does not tell of a metric that it has can't be told of all.
 
 mod partial;
+mod results;
 mod sum;
 
 pub use partial::Combination;
+pub use results::{CheckRow, MarkRow, MetricRow, StepResults, ThresholdRow};
 
-use super::summary::{Kind, Summary, Unit};
-
-/// What all runners reported; a row each as in the tables of the same names.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StepResults {
-    /// How many runners' summaries are in it.
-    pub runners_reported: u64,
-    /// By metric and stat.
-    pub metrics: Vec<MetricRow>,
-    /// By path and name.
-    pub checks: Vec<CheckRow>,
-    /// By metric and expression.
-    pub thresholds: Vec<ThresholdRow>,
-    /// By metric; of summaries that don't name their thresholds.
-    pub marks: Vec<MarkRow>,
-}
-
-/// One stat of a metric over all runners: it is nowhere but from `low` to `high`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MetricRow {
-    /// With its submetric's tags: `http_req_duration{scenario:buy}`.
-    pub metric: String,
-    /// How k6 collects it.
-    pub kind: Kind,
-    /// What `low` and `high` are; of a trend's `count` it is that of its other stats.
-    pub unit: Unit,
-    /// k6's word: `avg`, `p(95)`, `count`, …
-    pub stat: String,
-    /// The least that it may be.
-    pub low: f64,
-    /// The most that it may be.
-    pub high: f64,
-}
-
-/// A check over all runners.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckRow {
-    /// `None`: some text doesn't tell it.
-    pub path: Option<String>,
-    /// As in the script.
-    pub name: String,
-    /// `None`: not every runner tells it.
-    pub passes: Option<u64>,
-    /// How often it failed.
-    pub fails: u64,
-}
-
-/// A threshold over all runners, each of which k6 judged for itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ThresholdRow {
-    /// A metric's name.
-    pub metric: String,
-    /// As in the script: `p(95)<500`.
-    pub expression: String,
-    /// How many judged it.
-    pub runners: u64,
-    /// In how many of them it failed.
-    pub failed: u64,
-    /// What those measured in which it failed, from the least to the greatest; `None`: not all of them tell.
-    pub observed: Option<(f64, f64)>,
-    /// How to show that.
-    pub kind: Option<Kind>,
-    /// What that is.
-    pub unit: Unit,
-}
-
-/// Whether a metric's thresholds held, over all runners that don't name them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MarkRow {
-    /// A metric's name.
-    pub metric: String,
-    /// How many marked it.
-    pub runners: u64,
-    /// In how many of them at least one threshold failed.
-    pub failed: u64,
-}
+use super::summary::Summary;
 
 /// What all of them reported together, in whatever order.
 pub fn combine<'a>(summaries: impl IntoIterator<Item = &'a Summary>) -> StepResults {

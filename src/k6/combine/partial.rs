@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::summary::{Check, Kind, Mark, Metric, Summary, Threshold, Unit, Value};
+use super::results::{CheckRow, MarkRow, MetricRow, StepResults, ThresholdRow};
 use super::sum::Sum;
-use super::{CheckRow, MarkRow, MetricRow, StepResults, ThresholdRow};
 
 /// Summaries put together, in whatever order and grouping.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::summary::{Check, Metric, Threshold, Value};
+use super::super::summary::{Check, Kind, Metric, Threshold, Unit, Value};
 use super::tests::{exact, metric, runner, stats};
 use super::*;
 

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::summary::{Check, Mark, Metric, Outcome, Source, Threshold, Value, summarize};
+use super::super::summary::{
+    Check, Kind, Mark, Metric, Outcome, Source, Threshold, Unit, Value, summarize,
+};
 use super::*;
 
 pub(super) fn exact(number: f64) -> Value {

@@ -20,7 +20,8 @@ use super::document::{
     Check, Exact, Kind, Metric, Source, Summary, Threshold, Unit, Value, is_trend_stat, number,
 };
 use super::objects::{self, Object};
-use super::{Problem, Reading, supplement};
+use super::reading::{Problem, Reading};
+use super::supplement;
 
 /// Of more objects only the last are looked at.
 const OBJECTS: usize = 16;

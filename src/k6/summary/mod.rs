@@ -10,10 +10,13 @@ mod document;
 mod json;
 mod objects;
 mod printed;
+mod reading;
 mod supplement;
 mod text;
 
 pub use document::{Check, Kind, Mark, Metric, Source, Summary, Threshold, Unit, Value};
+pub use reading::Problem;
+use reading::Reading;
 
 /// Grows with what this parser reads differently, so that stored summaries can be derived again.
 pub const PARSER: i64 = 1;
@@ -36,24 +39,6 @@ pub enum Outcome {
     /// Something that looks like a summary, and why it can't be read.
     Unreadable(Problem),
     /// The window may begin within a summary: ask again with more of the log.
-    CutOff,
-}
-
-/// Why a summary can't be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// It ends in the middle.
-    Incomplete,
-    /// It says what k6 does not say, or one thing twice.
-    Malformed,
-}
-
-/// What one source yields.
-#[derive(Clone, Debug, PartialEq)]
-enum Reading {
-    Summary(Summary),
-    Absent,
-    Broken(Problem),
     CutOff,
 }
 

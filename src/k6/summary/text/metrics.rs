@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::super::document::Source;
 use super::super::document::{Kind, Metric, Summary, Unit, Value, is_trend_stat};
 use super::super::printed::{self, Printed, Times};
-use super::super::{Problem, Source};
+use super::super::reading::{Problem, malformed};
 use super::line::{self, Row};
-use super::malformed;
 
 /// A line's name in full and its values as printed.
 #[derive(Clone, Debug)]

@@ -29,10 +29,10 @@ use memchr::memmem;
 
 use super::super::document::{Check, Kind, Metric, Summary, Threshold, Unit};
 use super::super::printed::{Printed, Times};
-use super::super::{Problem, Reading};
+use super::super::reading::{Problem, Reading, malformed};
 use super::line::{self, has_dots, is_blank, is_foreign};
+use super::lines::{Lines, line_begin};
 use super::metrics::{self, Raw};
-use super::{Lines, line_begin, malformed};
 
 const TOTAL: &str = "TOTAL RESULTS";
 const THRESHOLDS: &str = "THRESHOLDS";

@@ -20,10 +20,10 @@ use memchr::memmem;
 
 use super::super::document::{Check, Mark, Summary};
 use super::super::printed::Times;
-use super::super::{Problem, Reading};
+use super::super::reading::{Problem, Reading, malformed};
 use super::line::{self, DOTS, has_dots, is_blank, is_foreign};
+use super::lines::{Lines, line_begin};
 use super::metrics::{self, Raw};
-use super::{Lines, line_begin, malformed};
 
 /// k6's own metrics; without any of them it is no summary.
 const BUILTIN: [&str; 6] = [

@@ -1,0 +1,17 @@
+//! Standard output: what was asked for, and nothing else.
+
+use std::io::Write;
+
+use anyhow::Context;
+
+use crate::harmless;
+
+/// A value as JSON on standard output, harmless to terminals.
+pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&harmless::json(&serde_json::to_string(value)?))
+}
+
+/// One line, or several, on standard output.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{text}").context("cannot write the report to standard output")
+}
