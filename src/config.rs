@@ -288,12 +288,12 @@ const MAX_CAPTURE_CONCURRENCY: usize = 1_000;
 const DEFAULT_HOLD_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Reads the environment; tests give their own.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The process's environment.
 ///
 /// Bytes that are not UTF-8 become U+FFFD, which no setting takes: a variable that is set is never passed over silently.
-pub fn process_environment(name: &str) -> Option<String> {
+pub(crate) fn process_environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
@@ -342,12 +342,12 @@ fn file_name(path: &str) -> String {
 }
 
 /// The log filter, which is needed before anything else can be told.
-pub fn log_filter(environment: Environment<'_>) -> Option<String> {
+pub(crate) fn log_filter(environment: Environment<'_>) -> Option<String> {
     given(environment, "RUST_LOG")
 }
 
 /// The form of the log, likewise.
-pub fn log_format(common: &Common) -> LogFormat {
+pub(crate) fn log_format(common: &Common) -> LogFormat {
     common.log_format.unwrap_or_default()
 }
 

@@ -7,13 +7,13 @@
 use std::path::Path;
 
 /// Stands for what is not shown.
-pub const HIDDEN: &str = "…";
+pub(crate) const HIDDEN: &str = "…";
 
 /// The longest text with letters and digits that is no key and no password.
 const SHORT: usize = 4;
 
 /// Where a name belongs: the value, unless it may be a URL or a part of one.
-pub fn name(value: &str) -> &str {
+pub(crate) fn name(value: &str) -> &str {
     match value.contains("://") || value.contains('@') {
         true => HIDDEN,
         false => value,
@@ -21,12 +21,12 @@ pub fn name(value: &str) -> &str {
 }
 
 /// Where the path of a file belongs, likewise.
-pub fn path(value: &Path) -> String {
+pub(crate) fn path(value: &Path) -> String {
     name(&value.to_string_lossy()).to_owned()
 }
 
 /// Where anything may have been written: the value if it is a word, a number or short.
-pub fn word(value: &str) -> &str {
+pub(crate) fn word(value: &str) -> &str {
     let is_plain = value
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));

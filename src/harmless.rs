@@ -7,13 +7,13 @@
 use std::fmt::{self, Display, Write};
 
 /// A line is cut to so many bytes.
-pub const MOST_BYTES: usize = 1024;
+pub(crate) const MOST_BYTES: usize = 1024;
 
 const CUT: char = '…';
 
 /// `text` on one line of at most [`MOST_BYTES`]: what breaks lines is a space, what a terminal might obey is escaped
 /// (`\u{1b}`), and `…` stands for what is left out.
-pub fn line(text: impl Display) -> String {
+pub(crate) fn line(text: impl Display) -> String {
     let mut line = Line::default();
     // An error says that the line is full, and ends the formatting of what would not be seen.
     let _ = write!(line, "{text}");
@@ -21,7 +21,7 @@ pub fn line(text: impl Display) -> String {
 }
 
 /// The same, however long it is.
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         push(&mut escaped, char);
@@ -30,7 +30,7 @@ pub fn escaped(text: &str) -> String {
 }
 
 /// JSON with escapes for what a terminal might obey and JSON allows in strings; it reads back as the same.
-pub fn json(json: &str) -> String {
+pub(crate) fn json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for char in json.chars() {
         match is_harmful(char) {

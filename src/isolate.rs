@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 /// A panic, as the failure of what it happened to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a bug in k6sync: {0}; please report it")]
-pub struct Bug(String);
+pub(crate) struct Bug(String);
 
 impl Bug {
     fn of(panic: Box<dyn Any + Send>) -> Self {
@@ -29,7 +29,7 @@ impl Bug {
 ///
 /// # Errors
 /// It panicked.
-pub fn isolated<T>(work: impl FnOnce() -> T) -> Result<T, Bug> {
+pub(crate) fn isolated<T>(work: impl FnOnce() -> T) -> Result<T, Bug> {
     catch_unwind(AssertUnwindSafe(work)).map_err(Bug::of)
 }
 
@@ -37,7 +37,7 @@ pub fn isolated<T>(work: impl FnOnce() -> T) -> Result<T, Bug> {
 ///
 /// # Errors
 /// It panicked.
-pub async fn isolated_future<T>(work: impl Future<Output = T>) -> Result<T, Bug> {
+pub(crate) async fn isolated_future<T>(work: impl Future<Output = T>) -> Result<T, Bug> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(Bug::of)
 }
 

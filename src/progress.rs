@@ -1,7 +1,7 @@
 //! How far long work is: told by the room that does it, and shown, or not, by whoever asked for it.
 
 /// Told how much there is to do, and of each part that is done.
-pub trait Progress {
+pub(crate) trait Progress {
     /// So much in all, of which nothing is done yet.
     fn begin(&self, total: u64);
     /// So much more is done.
@@ -10,7 +10,7 @@ pub trait Progress {
 
 /// Nobody watches.
 #[derive(Clone, Copy, Debug)]
-pub struct Unwatched;
+pub(crate) struct Unwatched;
 
 impl Progress for Unwatched {
     fn begin(&self, _: u64) {}

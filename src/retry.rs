@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 /// How long to go on, and how long to wait in between.
 #[derive(Clone, Copy, Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// The first pause; the following ones grow by half each, with some chance in them.
     pub first_pause: Duration,
     /// No pause is longer than about this.
@@ -19,7 +19,7 @@ pub struct Policy {
 
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
+pub(crate) enum Retry {
     /// Give up.
     No,
     /// Try again after the policy's pause.
@@ -32,7 +32,7 @@ pub enum Retry {
 ///
 /// # Errors
 /// Those of `operation`.
-pub async fn retry<T, E, F>(
+pub(crate) async fn retry<T, E, F>(
     policy: Policy,
     operation: impl Fn() -> F,
     judge: impl Fn(&E) -> Retry,
@@ -66,11 +66,11 @@ where
 
 /// Growing pauses without an end, for something that must be tried for ever.
 #[derive(Debug)]
-pub struct Pauses(ExponentialBackoff);
+pub(crate) struct Pauses(ExponentialBackoff);
 
 impl Pauses {
     /// Each pause is about twice the one before, with some chance in it.
-    pub fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self(
             ExponentialBackoffBuilder::new()
                 .with_initial_interval(first)
@@ -82,7 +82,7 @@ impl Pauses {
     }
 
     /// How long to wait now.
-    pub fn next_pause(&mut self) -> Duration {
+    pub(crate) fn next_pause(&mut self) -> Duration {
         // None comes only after a maximal elapsed time, which is not set.
         self.0.next_backoff().unwrap_or(self.0.max_interval)
     }

@@ -11,7 +11,7 @@ use super::request::Request;
     missing_docs,
     reason = "the message of each variant says what its fields are"
 )]
-pub enum ClusterError {
+pub(crate) enum ClusterError {
     /// No kubeconfig and not in a pod, an unknown context, a broken file.
     #[error("no access to a Kubernetes cluster: {0}")]
     Config(String),

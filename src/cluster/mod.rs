@@ -34,21 +34,22 @@ use crate::discreet;
 
 pub use self::config_maps::ConfigMap;
 pub(crate) use self::config_maps::ConfigMapChange;
-pub use self::error::ClusterError;
+pub(crate) use self::error::ClusterError;
 #[cfg(test)]
 pub(crate) use self::holds::OLD_FINALIZER;
 pub(crate) use self::holds::{Finalizer, Hold, Release};
 pub(crate) use self::lease::{Lease, LeaseSpec};
 use self::limiter::Limiter;
 pub(crate) use self::limiter::{LogMemory, UNANSWERED};
-pub use self::list::{Listed, Malformed};
+pub(crate) use self::list::{Listed, Malformed};
 pub(crate) use self::logs::{LogOptions, LogStream};
 pub use self::pods::Pod;
 pub(crate) use self::pods::{Container, ContainerKind, ContainerState, Job, Terminated};
 pub(crate) use self::reach::Reach;
 
-pub use self::test_runs::{Stage, TestRun, custom_resource_definition};
-pub use self::traffic::{RequestLabels, Traffic};
+pub(crate) use self::test_runs::Stage;
+pub use self::test_runs::{TestRun, custom_resource_definition};
+pub use self::traffic::Traffic;
 pub(crate) use self::watch::{Change, TestRunWatch};
 
 /// A log is late after this fraction of the request timeout.
@@ -56,7 +57,7 @@ const LATE: u32 = 10;
 
 /// A connection to one cluster. Cheap to clone.
 #[derive(Clone)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     client: kube::Client,
     /// Makes further clients.
     config: Arc<kube::Config>,

@@ -71,7 +71,7 @@ impl fmt::Display for Verb {
 
 /// A request, which may be sent any number of times. Neither `Debug` nor `Display` shows the body: it may hold a token.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Request {
+pub(crate) struct Request {
     pub(super) verb: Verb,
     pub(super) resource: Resource,
     /// `None`: all namespaces, or none.

@@ -8,9 +8,9 @@ use crate::cluster::TestRun;
 use crate::store::{NewStep, Step, StepId};
 
 /// Names the run that a TestRun is a step of.
-pub const RUN_LABEL: &str = "k6sync.dev/run";
+pub(crate) const RUN_LABEL: &str = "k6sync.dev/run";
 /// Names the step that a TestRun is.
-pub const STEP_LABEL: &str = "k6sync.dev/step";
+pub(crate) const STEP_LABEL: &str = "k6sync.dev/step";
 
 /// Which TestRuns are adopted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -26,7 +26,7 @@ pub enum Discovery {
 }
 
 /// The TestRuns that no step claims, neither by uid nor by name, as far as `discovery` wants them.
-pub fn unclaimed(
+pub(crate) fn unclaimed(
     test_runs: &[TestRun],
     claimed: &HashMap<String, StepId>,
     active: &[Step],

@@ -12,7 +12,7 @@ const CHUNKS: i64 = 8;
 
 /// What is recorded of a log.
 #[derive(Clone, Copy, Debug)]
-pub struct Audited {
+pub(crate) struct Audited {
     /// `log_streams.id`
     pub stream_id: StreamId,
     /// Lines stored; what another sync adds meanwhile is of no account.

@@ -39,7 +39,7 @@ const MOST_READS: usize = 6;
 
 /// A log to bring up to date.
 #[derive(Clone, Copy, Debug)]
-pub struct Task<'a> {
+pub(crate) struct Task<'a> {
     /// The step that the container belongs to.
     pub step: &'a Step,
     /// The stream as it is in the store.
@@ -50,7 +50,7 @@ pub struct Task<'a> {
 
 /// What a task came to.
 #[derive(Debug, Default)]
-pub struct Captured {
+pub(crate) struct Captured {
     /// Lines stored.
     pub lines: i64,
     /// Bytes stored.
@@ -75,7 +75,7 @@ impl Captured {
 
 /// Why a log could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
-pub enum CaptureError {
+pub(crate) enum CaptureError {
     /// Kubernetes.
     #[error(transparent)]
     Cluster(#[from] ClusterError),

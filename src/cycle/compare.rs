@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::store::{Gap, GapCause, with_runs_joined};
 
 /// Lines of each side that are looked at to find where they agree again.
-pub const WINDOW: usize = 20_000;
+pub(crate) const WINDOW: usize = 20_000;
 
 /// So many lines must agree, or all that are left, before a difference is over, if they are not the only ones of their
 /// kind: empty lines are everywhere.
@@ -22,7 +22,7 @@ const AGREEING: usize = 3;
 /// What a comparison came to. Lines, unless said otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Recorded.
     pub lines: u64,
     /// Recorded, in bytes.
@@ -46,14 +46,14 @@ pub struct Counts {
 
 impl Counts {
     /// Whether the record is not what it should be.
-    pub fn differs(&self) -> bool {
+    pub(crate) fn differs(&self) -> bool {
         self.missing > 0 || self.extra > 0
     }
 }
 
 /// A comparison under way.
 #[derive(Debug)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     gaps: Vec<Gap>,
     /// The record is at its end: what the log has beyond it is missing, and not just new.
     complete: bool,
@@ -80,7 +80,7 @@ struct LogLine {
 
 impl Comparison {
     /// `gaps`: those on record. `complete`: whether more lines are to come to the record.
-    pub fn new(gaps: Vec<Gap>, complete: bool) -> Self {
+    pub(crate) fn new(gaps: Vec<Gap>, complete: bool) -> Self {
         Self {
             gaps,
             complete,
@@ -98,29 +98,29 @@ impl Comparison {
     }
 
     /// The log begins later than the record: it was rotated.
-    pub fn begins_later(&mut self) {
+    pub(crate) fn begins_later(&mut self) {
         self.beginning = true;
     }
 
     /// Whether more of the record is wanted before more of the log helps.
-    pub fn wants_record(&self) -> bool {
+    pub(crate) fn wants_record(&self) -> bool {
         !self.record_over && self.record.len() < self.window
     }
 
     /// Whether more of the log is wanted.
-    pub fn wants_log(&self) -> bool {
+    pub(crate) fn wants_log(&self) -> bool {
         !self.log_over && self.log.len() < self.window
     }
 
     /// The next recorded line, with its newline.
-    pub fn push_record(&mut self, line: &str) {
+    pub(crate) fn push_record(&mut self, line: &str) {
         self.counts.lines += 1;
         self.counts.bytes += line.len() as u64;
         self.record.push_back(hash(line));
     }
 
     /// Recorded lines that are older than the log's first.
-    pub fn skip_record(&mut self, lines: u64, bytes: u64) {
+    pub(crate) fn skip_record(&mut self, lines: u64, bytes: u64) {
         self.counts.lines += lines;
         self.counts.bytes += bytes;
         self.counts.rotated_away += lines;
@@ -128,7 +128,7 @@ impl Comparison {
     }
 
     /// The next line of the log, with its newline, as it would be recorded.
-    pub fn push_log(&mut self, ts: i64, line: &str) {
+    pub(crate) fn push_log(&mut self, ts: i64, line: &str) {
         self.log.push_back(LogLine {
             ts,
             hash: hash(line),
@@ -136,17 +136,17 @@ impl Comparison {
     }
 
     /// There is no more of the record.
-    pub fn end_record(&mut self) {
+    pub(crate) fn end_record(&mut self) {
         self.record_over = true;
     }
 
     /// There is no more of the log.
-    pub fn end_log(&mut self) {
+    pub(crate) fn end_log(&mut self) {
         self.log_over = true;
     }
 
     /// Compares what is there, until more of one side is wanted; whether both are at their ends.
-    pub fn advance(&mut self) -> bool {
+    pub(crate) fn advance(&mut self) -> bool {
         loop {
             while let (Some(record), Some(log)) = (self.record.front(), self.log.front()) {
                 if *record != log.hash {
@@ -170,7 +170,7 @@ impl Comparison {
     }
 
     /// What the comparison came to, and where lines are missing that no gap tells of: only the clock can have hidden them.
-    pub fn finish(self) -> (Counts, Vec<Gap>) {
+    pub(crate) fn finish(self) -> (Counts, Vec<Gap>) {
         let unmarked = self.unmarked.into_iter().map(|(_, gap)| gap).collect();
         (self.counts, unmarked)
     }

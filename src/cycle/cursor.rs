@@ -9,10 +9,10 @@ use crate::store::{Gap, GapCause, LineTimes};
 
 /// Lines are collected until a chunk has this many bytes, those of the lines' times included; it is then cut at that line's
 /// end.
-pub const CHUNK_BYTES: usize = 256 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Of a longer line only the beginning is kept, and a gap says so: a line is held in memory whole.
-pub const LINE_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const LINE_BYTES: usize = 2 * 1024 * 1024;
 
 /// No time in front of a line is longer, with its space.
 const TIME_BYTES: usize = 64;
@@ -229,12 +229,12 @@ impl Splitter {
     }
 
     /// The same, but lines after this time (nanoseconds since 1970) and all that follows them are left.
-    pub fn until(self, ts: Option<i64>) -> Self {
+    pub(crate) fn until(self, ts: Option<i64>) -> Self {
         Self { until: ts, ..self }
     }
 
     /// The same, but each line is a chunk.
-    pub fn by_line(self) -> Self {
+    pub(crate) fn by_line(self) -> Self {
         Self {
             chunk_bytes: 1,
             ..self
@@ -290,12 +290,12 @@ impl Splitter {
     }
 
     /// The beginning of a line whose end has not arrived yet.
-    pub fn unterminated(&self) -> &[u8] {
+    pub(crate) fn unterminated(&self) -> &[u8] {
         &self.unfinished
     }
 
     /// Nothing that may still come would be taken.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.halt.is_some()
     }
 

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 
 /// Why a cycle could not be completed.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// Kubernetes.
     #[error(transparent)]
     Cluster(#[from] ClusterError),

@@ -17,7 +17,7 @@ const KUBE_SYSTEM: &str = "kube-system";
 
 /// A cluster that the database knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// `clusters.id`
     pub id: String,
     /// All uids by which it is known; steps may name it by any of them.
@@ -28,7 +28,7 @@ pub struct Identity {
 ///
 /// # Errors
 /// [`RunError::OtherCluster`] if the database knows only others: nothing is written then.
-pub async fn identify(
+pub(crate) async fn identify(
     cluster: &Cluster,
     store: &Store,
     settings: &Settings,
@@ -100,7 +100,7 @@ pub async fn identify(
 ///
 /// # Errors
 /// [`RunError::Cluster`] if not one of its namespaces may be read.
-pub async fn register(
+pub(crate) async fn register(
     cluster: &Cluster,
     store: &Store,
     namespaces: &Namespaces,

@@ -6,43 +6,43 @@
 //! [`reconcile`] is the story. Each file beside this one is one of its parts; `plan`, `verdict`, `cursor`, `compare` and
 //! `adopt` are pure.
 
-pub mod adopt;
-pub mod audit;
-pub mod capture;
+pub(crate) mod adopt;
+pub(crate) mod audit;
+pub(crate) mod capture;
 mod clock;
-pub mod compare;
+pub(crate) mod compare;
 pub mod cursor;
 mod error;
 mod explain;
-pub mod hold;
-pub mod identity;
+pub(crate) mod hold;
+pub(crate) mod identity;
 mod logs;
 mod ownership;
-pub mod plan;
+pub(crate) mod plan;
 mod recorder;
-pub mod report;
+pub(crate) mod report;
 mod settings;
 mod streams;
 mod timestamp;
-pub mod verdict;
+pub(crate) mod verdict;
 
 use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
-pub use self::adopt::{Discovery, RUN_LABEL, STEP_LABEL};
+pub(crate) use self::adopt::Discovery;
 use self::clock::{cluster_time, listed_at, shifted};
-pub use self::error::RunError;
+pub(crate) use self::error::RunError;
 use self::explain::explain;
 use self::hold::Holder;
-pub use self::hold::Holding;
+pub(crate) use self::hold::Holding;
 use self::identity::identify;
 use self::logs::bring_up_to_date;
 use self::plan::{Sight, StepPlan, plan};
+pub(crate) use self::report::Report;
 use self::report::{Begun, cycle_row, failures_of_namespaces, failures_of_rows, failures_of_steps};
-pub use self::report::{Details, Failure, Outcome, Report};
-pub use self::settings::{Effect, Settings};
+pub(crate) use self::settings::{Effect, Settings};
 use self::settings::{TIME_TO_RECORD, TIME_TO_RELEASE, TIME_TO_STORE};
 use self::streams::Streams;
 use crate::cluster::{Cluster, Listed, Namespaces, Reach, TestRun};
@@ -56,7 +56,7 @@ const UNCLAIMED_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// # Errors
 /// When the cycle could not be completed: the database or the API server failed as a whole. What was stored until then
 /// is right, and the failure is on record if the database still takes it. Single steps fail alone, in the report.
-pub async fn run(
+pub(crate) async fn run(
     cluster: &Cluster,
     store: &Store,
     settings: &Settings,
@@ -91,7 +91,7 @@ pub async fn run(
 ///
 /// # Errors
 /// [`RunError::Store`]
-pub async fn release_deleted(
+pub(crate) async fn release_deleted(
     cluster: &Cluster,
     store: &Store,
     settings: &Settings,

@@ -35,7 +35,7 @@ const END_PRECISION: SignedDuration = SignedDuration::from_secs(2);
 
 /// What the cluster and the database show, all of it taken before anything is decided.
 #[derive(Debug)]
-pub struct Sight<'a> {
+pub(crate) struct Sight<'a> {
     /// The TestRuns.
     pub test_runs: &'a [TestRun],
     /// Those that can't be read.
@@ -62,7 +62,7 @@ pub struct Sight<'a> {
 
 /// What to do about one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepPlan {
+pub(crate) struct StepPlan {
     /// The step as it is in the database.
     pub step: Step,
     /// What it is to say.
@@ -90,7 +90,7 @@ impl StepPlan {
     }
 
     /// Its TestRun is being deleted, or was, while runners still run: they are to stop.
-    pub fn is_to_stop(&self) -> bool {
+    pub(crate) fn is_to_stop(&self) -> bool {
         !self.record.status.is_final()
             && self.record.reason.as_deref() == Some(verdict::TEST_RUN_DELETED)
     }
@@ -98,7 +98,7 @@ impl StepPlan {
 
 /// What to do about one container life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamPlan {
+pub(crate) struct StreamPlan {
     /// What the cluster shows of it, or last showed.
     pub facts: StreamFacts,
     /// The database does not know these facts yet.
@@ -109,7 +109,7 @@ pub struct StreamPlan {
 
 /// What to do about a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Todo {
+pub(crate) enum Todo {
     /// Nothing: it has not begun, or its record is complete.
     Nothing,
     /// Read on from where it was left off.
@@ -126,7 +126,7 @@ pub enum Todo {
 }
 
 /// Plans every step.
-pub fn plan(steps: Vec<Step>, sight: &Sight<'_>) -> Vec<StepPlan> {
+pub(crate) fn plan(steps: Vec<Step>, sight: &Sight<'_>) -> Vec<StepPlan> {
     let index = Index::new(&steps, sight);
     plan_each(steps, |step| plan_step(step, sight, &index))
 }
@@ -481,7 +481,7 @@ struct Life {
 }
 
 /// What there is to record of a pod: its containers' lives whose logs can be asked for.
-pub fn shown(pod: &Pod) -> Vec<StreamFacts> {
+pub(crate) fn shown(pod: &Pod) -> Vec<StreamFacts> {
     let lives = lives(pod, StepId::default()).into_iter();
     lives.map(|life| life.facts).collect()
 }

@@ -34,7 +34,7 @@ impl Begun {
 /// A cycle's report. As JSON it is the contract of `sync-once -o json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub(crate) struct Report {
     /// How it ended.
     pub outcome: Outcome,
     /// Active steps, those that were adopted just now among them.
@@ -61,7 +61,7 @@ pub struct Report {
 
 /// Figures of a cycle that metrics tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
+pub(crate) struct Details {
     /// Steps by the status that the cycle left them in.
     pub statuses: BTreeMap<Status, i64>,
     /// Lines of log stored.
@@ -79,7 +79,7 @@ pub struct Details {
 /// How a cycle ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It went through all steps.
     Completed,
     /// Sync is switched off; nothing was done.
@@ -89,7 +89,7 @@ pub enum Outcome {
 /// One thing that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The step's name.
     pub step: String,
     /// The TestRun's name.
@@ -115,7 +115,7 @@ impl Failure {
     }
 
     /// It names no step: it is about the namespace.
-    pub fn is_of_namespace(&self) -> bool {
+    pub(crate) fn is_of_namespace(&self) -> bool {
         self.step.is_empty() && self.k6_test_name.is_empty() && !self.namespace.is_empty()
     }
 }
@@ -177,7 +177,7 @@ impl Report {
     }
 
     /// Nothing was done, since sync is switched off.
-    pub fn disabled() -> Self {
+    pub(crate) fn disabled() -> Self {
         Self {
             outcome: Outcome::Disabled,
             total: 0,

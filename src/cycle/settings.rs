@@ -18,7 +18,7 @@ pub(super) const TIME_TO_RECORD: Duration = Duration::from_secs(20);
 
 /// How cycles are to be run.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Where TestRuns are looked for; steps of other namespaces are somebody else's.
     pub namespaces: Namespaces,
     /// Of steps whose row names none.
@@ -47,7 +47,7 @@ pub struct Settings {
 
 /// What a cycle may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// It reads everything and writes nothing, to the database or to Kubernetes.
     DryRun,
     /// It stores what it sees, and holds and releases TestRuns by this rule.
@@ -56,7 +56,7 @@ pub enum Effect {
 
 impl Settings {
     /// No cycle takes longer, whatever the API server and the database do.
-    pub fn longest(&self) -> Duration {
+    pub(crate) fn longest(&self) -> Duration {
         self.deadline + TIME_TO_STORE + TIME_TO_RECORD
     }
 

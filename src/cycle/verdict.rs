@@ -15,7 +15,7 @@ const CREATING_TOO_LONG: SignedDuration = SignedDuration::from_mins(2);
 
 /// What is known of a TestRun.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// The step's status until now.
     pub present: Status,
     /// k6-operator's word.
@@ -32,7 +32,7 @@ pub struct Evidence {
 
 /// A container as last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// Which life.
     pub key: StreamKey,
     /// Its pod.
@@ -45,7 +45,7 @@ pub struct Observed {
 
 /// The state of an observed container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ObservedState {
+pub(crate) enum ObservedState {
     /// Not started.
     Waiting {
         /// Such as `ImagePullBackOff`.
@@ -72,7 +72,7 @@ pub enum ObservedState {
 
 /// What to say of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The step's status.
     pub status: Status,
     /// A CamelCase word; `None` while all is well.
@@ -85,7 +85,7 @@ pub struct Verdict {
 
 /// A log that may say better what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Clue {
+pub(crate) enum Clue {
     /// Of the container that is to blame: its last error.
     LastError(StreamKey),
     /// Of an initializer that succeeded: what the script requires, and so whether there were to be too many runners.
@@ -106,7 +106,7 @@ const ORDINARY_WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 const ORDINARY_ENDS: [&str; 2] = ["Error", "Completed"];
 
 /// Judges a TestRun that exists, at the time `now`.
-pub fn verdict(evidence: &Evidence, now: Timestamp) -> Verdict {
+pub(crate) fn verdict(evidence: &Evidence, now: Timestamp) -> Verdict {
     match &evidence.stage {
         Stage::New | Stage::Initialization | Stage::Initialized | Stage::Created => {
             under_way(Status::Initializing, evidence, now)
@@ -130,10 +130,15 @@ pub fn verdict(evidence: &Evidence, now: Timestamp) -> Verdict {
 }
 
 /// The reason of a step whose TestRun was deleted while its runners still ran; until they are gone, too.
-pub const TEST_RUN_DELETED: &str = "TestRunDeleted";
+pub(crate) const TEST_RUN_DELETED: &str = "TestRunDeleted";
 
 /// Judges a TestRun that is being deleted: whoever deletes it while its runners run stops them.
-pub fn being_deleted(evidence: &Evidence, namespace: &str, name: &str, now: Timestamp) -> Verdict {
+pub(crate) fn being_deleted(
+    evidence: &Evidence,
+    namespace: &str,
+    name: &str,
+    now: Timestamp,
+) -> Verdict {
     if evidence.stage.has_ended() {
         return verdict(evidence, now);
     }
@@ -146,7 +151,7 @@ pub fn being_deleted(evidence: &Evidence, namespace: &str, name: &str, now: Time
 
 /// Judges a TestRun that is gone, and was seen being deleted while its runners still ran: they run on until somebody has
 /// told them, or is done with them.
-pub fn stopped(evidence: &Evidence, namespace: &str, name: &str) -> Verdict {
+pub(crate) fn stopped(evidence: &Evidence, namespace: &str, name: &str) -> Verdict {
     let runs_on = evidence.containers.iter().any(|container| {
         matches!(container.role, Role::Initializer | Role::Runner)
             && matches!(
@@ -174,7 +179,7 @@ fn deleted(status: Status, namespace: &str, name: &str) -> Verdict {
 
 /// Judges a TestRun that has vanished. If all its runners had been seen to end, that was its end, whoever deleted it
 /// (docs/facts.md, "cleanup: post deletes at once"); else it is lost.
-pub fn vanished(evidence: &Evidence, namespace: &str, name: &str) -> Verdict {
+pub(crate) fn vanished(evidence: &Evidence, namespace: &str, name: &str) -> Verdict {
     if have_all_ended(evidence) {
         return finished(evidence);
     }
@@ -297,7 +302,7 @@ fn invalid(evidence: &Evidence) -> Verdict {
 
 /// Why k6-operator refuses a TestRun with so many runners for a script with so many VUs, as reason and message; `None`: it
 /// does not.
-pub fn too_many_runners(parallelism: Option<i64>, max_vus: u64) -> Option<(String, String)> {
+pub(crate) fn too_many_runners(parallelism: Option<i64>, max_vus: u64) -> Option<(String, String)> {
     let parallelism = parallelism.unwrap_or(1);
     let is_too_many = u64::try_from(parallelism).is_ok_and(|runners| runners > max_vus);
     is_too_many.then(|| {
@@ -515,7 +520,7 @@ fn gravity(status: Status) -> usize {
 
 /// A run as its steps say: pending before any has begun, running until all have ended, then the worst of them, so that
 /// it is `passed` only if all passed. `None`: no steps, nothing to say.
-pub fn roll_up(steps: &[StepSummary]) -> Option<RunRecord> {
+pub(crate) fn roll_up(steps: &[StepSummary]) -> Option<RunRecord> {
     let first = steps.first()?;
     let all_final = steps.iter().all(|step| step.status.is_final());
     let status = if all_final {

@@ -17,7 +17,7 @@ use super::{Reader, Store, StoreError, time};
 
 /// A TestRun that no step claims, to become a step of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NewStep {
+pub(crate) struct NewStep {
     /// The run's name; with `grouped`, steps with one run name and namespace share the run.
     pub run_name: String,
     /// The TestRun was labelled with a run.

@@ -19,7 +19,7 @@ use super::{Store, StoreError};
 
 /// Everything new of one stream, stored in one transaction or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Append {
+pub(crate) struct Append {
     /// Gaps before and in the chunk.
     pub gaps: Vec<Gap>,
     /// New lines.
@@ -34,7 +34,7 @@ pub struct Append {
 
 /// An append, and to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamAppend {
+pub(crate) struct StreamAppend {
     /// `log_streams.id`
     pub stream_id: StreamId,
     /// Where the stream must still be left off.
@@ -45,7 +45,7 @@ pub struct StreamAppend {
 
 /// What became of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Appended {
+pub(crate) enum Appended {
     /// It is stored; the log is now left off here.
     Stored(Box<StreamPosition>),
     /// Another sync had moved the stream on since it was read; nothing was stored.

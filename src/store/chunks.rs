@@ -11,7 +11,7 @@ use super::{Reader, StoreError};
 
 /// A row of `log_chunks`, but for its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunk {
+pub(crate) struct Chunk {
     /// Time of the first line, nanoseconds since 1970.
     pub first_ts: i64,
     /// Time of the last line.
@@ -43,7 +43,7 @@ impl Chunk {
 
 /// A row of `log_chunks`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChunkRow {
+pub(crate) struct ChunkRow {
     /// `seq`
     pub seq: i64,
     /// The rest.
@@ -70,7 +70,7 @@ impl From<ChunkColumns> for ChunkRow {
 
 /// Chunks at the beginning of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct ChunksBefore {
+pub(crate) struct ChunksBefore {
     /// Time of the stream's first line; `None`: nothing is stored.
     pub first_ts: Option<i64>,
     /// The number of the chunk after them.

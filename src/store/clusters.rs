@@ -11,7 +11,7 @@ use super::{Reader, Store, StoreError, time};
 
 /// A row of `cluster_uids`: a namespace by which a cluster is known.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct KnownNamespace {
+pub(crate) struct KnownNamespace {
     /// The namespace's uid.
     pub uid: String,
     /// `clusters.id`
@@ -22,7 +22,7 @@ pub struct KnownNamespace {
 
 /// A namespace as a cluster shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SeenNamespace {
+pub(crate) struct SeenNamespace {
     /// Its name.
     pub namespace: String,
     /// Its uid.
@@ -31,7 +31,7 @@ pub struct SeenNamespace {
 
 /// Under which conditions a cluster is made known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Registration<'a> {
+pub(crate) enum Registration<'a> {
     /// If no other cluster is known.
     First,
     /// As another one beside those that are known.
@@ -130,7 +130,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn renew_identity(&self) -> Result<(String, u64), StoreError> {
+    pub(crate) async fn renew_identity(&self) -> Result<(String, u64), StoreError> {
         transaction!(self, "give it a new identity", tx => {
             let id: String = sqlx::query_scalar(self.sql(RENEW_IDENTITY))
                 .fetch_one(&mut *tx)

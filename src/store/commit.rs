@@ -17,7 +17,7 @@ use super::{Store, StoreError, time};
 
 /// What the roll-up needs to know of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct StepSummary {
+pub(crate) struct StepSummary {
     /// Its run.
     pub test_run_id: RunId,
     /// `status`.
@@ -32,7 +32,7 @@ pub struct StepSummary {
 
 /// A run's status as its steps say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RunRecord {
+pub(crate) struct RunRecord {
     /// `id`.
     pub id: RunId,
     /// `status`.

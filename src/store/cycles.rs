@@ -49,7 +49,7 @@ fn count<S: serde::Serializer>(errors: &[CycleError], serializer: S) -> Result<S
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CycleError {
     /// `None`: of no step, but of the cycle.
-    pub step_id: Option<StepId>,
+    pub(crate) step_id: Option<StepId>,
     /// The step's name.
     pub step_name: Option<String>,
     /// The TestRun's name.

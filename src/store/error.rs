@@ -103,7 +103,7 @@ impl StoreError {
     }
 
     /// Whether nothing must be written until somebody has done something about it.
-    pub fn forbids_writing(&self) -> bool {
+    pub(crate) fn forbids_writing(&self) -> bool {
         matches!(
             self,
             Self::SchemaNewer { .. } | Self::SchemaOlder { .. } | Self::Gone { .. }
@@ -111,7 +111,7 @@ impl StoreError {
     }
 
     /// Whether it is the database that fails, and not what was asked of it: a full disk, a server that is down.
-    pub fn is_general(&self) -> bool {
+    pub(crate) fn is_general(&self) -> bool {
         match self {
             Self::Statement { fault, .. } => *fault == Fault::Database,
             _ => true,
@@ -119,7 +119,7 @@ impl StoreError {
     }
 
     /// Whether a value that stands in the database is to blame: it has not the type that its column should have.
-    pub fn is_of_a_value(&self) -> bool {
+    pub(crate) fn is_of_a_value(&self) -> bool {
         matches!(
             self,
             Self::Statement {

@@ -19,12 +19,12 @@ pub struct Gap {
     /// Time of the first line after it; `None`: nothing came yet.
     pub before_ts: Option<i64>,
     /// Why.
-    pub cause: GapCause,
+    pub(crate) cause: GapCause,
 }
 
 /// A row of `log_gaps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GapRow {
+pub(crate) struct GapRow {
     /// Whose.
     pub stream_id: StreamId,
     /// Where, and why.

@@ -10,7 +10,7 @@ use super::{Reader, StepScope, Store, StoreError};
 
 /// A step whose TestRun has our finalizer, or may have it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct HeldStep {
+pub(crate) struct HeldStep {
     /// `id`.
     pub id: StepId,
     /// `namespace`.

@@ -12,7 +12,7 @@ macro_rules! id {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(pub i64);
+        pub(crate) struct $name(pub(crate) i64);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,7 +70,7 @@ id! {
 
 impl StepId {
     /// It is of no row: a dry run made the step up.
-    pub const fn is_imagined(self) -> bool {
+    pub(crate) const fn is_imagined(self) -> bool {
         self.0 < 0
     }
 }

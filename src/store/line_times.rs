@@ -40,7 +40,7 @@ pub enum LineTimesError {
 
 impl LineTimes {
     /// Adds the time `ts` of a line; `before` is the time of the line before it.
-    pub fn push(&mut self, before: i64, ts: i64) {
+    pub(crate) fn push(&mut self, before: i64, ts: i64) {
         // Any two times have a difference in this arithmetic, and adding it leads back.
         let delta = ts.wrapping_sub(before);
         let mut rest = (delta << 1 ^ delta >> 63).cast_unsigned();
@@ -87,7 +87,7 @@ impl LineTimes {
     }
 
     /// The bytes of the column.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -137,7 +137,10 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::migrate`].
-    pub async fn migrate_watched(&self, progress: &impl Progress) -> Result<i64, StoreError> {
+    pub(crate) async fn migrate_watched(
+        &self,
+        progress: &impl Progress,
+    ) -> Result<i64, StoreError> {
         // One query tells that there is nothing to do, which is so in every cycle but the first.
         let found = match self.check_schema().await {
             Err(StoreError::SchemaOlder { found, .. }) => found,

@@ -11,7 +11,7 @@ use super::{Reader, StoreError, time};
 
 /// What there is in a database.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Overview {
+pub(crate) struct Overview {
     /// Runs.
     pub runs: i64,
     /// Steps.

@@ -13,7 +13,7 @@ use super::{Chunk, GapRow};
 
 /// A hash as a column holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Digest {
+pub(crate) enum Digest {
     /// The row is older than hashes, and was not written since.
     #[default]
     Unsealed,

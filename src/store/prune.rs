@@ -24,7 +24,7 @@ const CYCLES: i64 = 1_000;
 
 /// What is old.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Prunable {
+pub(crate) struct Prunable {
     /// Container logs with chunks.
     pub logs: i64,
     /// Their bytes.
@@ -262,7 +262,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn prune_logs(
+    pub(crate) async fn prune_logs(
         &self,
         before: Timestamp,
         keep_last: i64,
@@ -342,7 +342,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub async fn prune_cycles(&self, before: Timestamp) -> Result<Option<u64>, StoreError> {
+    pub(crate) async fn prune_cycles(&self, before: Timestamp) -> Result<Option<u64>, StoreError> {
         let before = time::to_sql(before);
         transaction!(self, "delete old cycles", tx => {
             let deleted = sqlx::query(self.sql(DELETE_CYCLES))

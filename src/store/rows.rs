@@ -24,11 +24,11 @@ pub(super) fn rows_of<T: DeserializeOwned>(rows: Vec<String>) -> Result<Vec<T>, 
 }
 
 /// A row that could be read, or what is wrong with it, with what of it can be told.
-pub type Read<T> = Result<T, Unreadable>;
+pub(crate) type Read<T> = Result<T, Unreadable>;
 
 /// A row that can't be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub(crate) struct Unreadable {
     /// The row as JSON, as far as it is that.
     pub row: serde_json::Value,
     /// What is wrong with it.

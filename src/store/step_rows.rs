@@ -12,7 +12,7 @@ use super::{Reader, Status, StepRecord, StepUpdate, StoreError, time};
 
 /// A row of `test_run_steps`, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct StepRow {
+pub(crate) struct StepRow {
     /// `id`
     pub id: StepId,
     /// `test_run_id`

@@ -14,7 +14,7 @@ use super::{Reader, StoreError, time};
 
 /// What to look at: namespaces, and which one a step without a namespace means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepScope<'a> {
+pub(crate) struct StepScope<'a> {
     /// `None`: all.
     pub namespaces: Option<&'a [String]>,
     /// For rows whose namespace is null or empty.
@@ -25,7 +25,7 @@ pub struct StepScope<'a> {
 
 /// A row of `test_run_steps`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub(crate) struct Step {
     /// `id`.
     pub id: StepId,
     /// `test_run_id`.
@@ -50,7 +50,7 @@ pub struct Step {
 
 /// What a sync says of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepRecord {
+pub(crate) struct StepRecord {
     /// The cluster that the TestRun was seen in: `clusters.id`, or any uid of it where a dashboard set it.
     pub cluster: Option<String>,
     /// The TestRun's uid, pinned when first seen.
@@ -75,7 +75,7 @@ pub struct StepRecord {
 
 /// A step's new record, to be stored if the step is still at `version`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct StepUpdate {
+pub(crate) struct StepUpdate {
     /// Which step.
     pub id: StepId,
     /// Its run.
@@ -108,7 +108,7 @@ impl Default for StepRecord {
 
 /// A row of a step that can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadStep {
+pub(crate) struct BadStep {
     /// `id`.
     pub id: Option<StepId>,
     /// `name`.

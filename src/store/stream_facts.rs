@@ -13,7 +13,7 @@ use super::{Store, StoreError, time};
 
 /// One container life; the key of a log stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct StreamKey {
+pub(crate) struct StreamKey {
     /// The pod's uid.
     pub pod_uid: String,
     /// The container's name.
@@ -24,7 +24,7 @@ pub struct StreamKey {
 
 /// What the cluster shows of a container life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamFacts {
+pub(crate) struct StreamFacts {
     /// Which life.
     #[serde(flatten)]
     pub key: StreamKey,

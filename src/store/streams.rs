@@ -13,7 +13,7 @@ use super::{Reader, Store, StoreError, time};
 
 /// A row of `log_streams`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// `id`.
     pub id: StreamId,
     /// What the cluster showed when it was last looked at.
@@ -31,7 +31,7 @@ pub struct Stream {
 
 /// How far a log has been recorded. Compared as a whole before anything is appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamPosition {
+pub(crate) struct StreamPosition {
     /// The latest time of a stored line, nanoseconds since 1970.
     pub cursor_ts: Option<i64>,
     /// Stored lines to skip from the first with that time on.
@@ -91,7 +91,7 @@ impl StreamPosition {
 /// The counters and hashes of a stream; all but `next_seq` of streams of older databases begin at the first append since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Proof {
+pub(crate) struct Proof {
     /// Bytes stored.
     pub bytes: i64,
     /// Bytes that were replaced by U+FFFD.
@@ -112,7 +112,7 @@ pub struct Proof {
 
 /// A whole row of `log_streams`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// The stream.
     #[serde(flatten)]
     pub stream: Stream,

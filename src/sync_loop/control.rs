@@ -25,7 +25,7 @@ impl Interval {
 
     /// # Errors
     /// Says the range, if `seconds` is not in it.
-    pub fn new(seconds: u64) -> Result<Self, String> {
+    pub(crate) fn new(seconds: u64) -> Result<Self, String> {
         match seconds {
             Self::MIN..=Self::MAX => Ok(Self(seconds)),
             _ => Err(Self::problem()),
@@ -118,7 +118,7 @@ pub struct Control {
 
 impl Control {
     /// Who said how often, in the words of the contract.
-    pub fn configured_via(&self) -> String {
+    pub(crate) fn configured_via(&self) -> String {
         match self.source {
             Source::Default => format!("default ({})", self.interval),
             Source::ConfigFile => "config file".to_owned(),
@@ -187,7 +187,7 @@ pub enum Action {
 
 impl Action {
     /// What was done, in the words of the contract; `control` is what then holds.
-    pub fn result(self, control: &Control) -> String {
+    pub(crate) fn result(self, control: &Control) -> String {
         let seconds = control.interval.seconds();
         match self {
             Self::Start(_) => format!("Sync job started with an interval of {seconds} seconds"),

@@ -203,7 +203,7 @@ impl Metrics {
     }
 
     /// What holds now.
-    pub fn set_control(&self, enabled: bool, interval_seconds: u64) {
+    pub(crate) fn set_control(&self, enabled: bool, interval_seconds: u64) {
         self.enabled.set(enabled.into());
         self.interval
             .set(i64::try_from(interval_seconds).unwrap_or(i64::MAX));

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt, stream};
 
-pub use self::report::{Problem, Verdict, Verification, Verified};
-pub use self::sight::Scope;
+pub(crate) use self::report::{Problem, Verdict, Verification, Verified};
+pub(crate) use self::sight::Scope;
 use self::sight::Sight;
 use crate::cluster::{Cluster, ClusterError, LogOptions, Pod, Reach};
 use crate::cycle::audit::{Audited, audit};
@@ -32,7 +32,7 @@ const ATTEMPTS: usize = 5;
 
 /// Why nothing could be verified.
 #[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
+pub(crate) enum VerifyError {
     /// Kubernetes.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -49,7 +49,7 @@ pub enum VerifyError {
 
 /// The cluster to compare with.
 #[derive(Debug)]
-pub struct Live<'a> {
+pub(crate) struct Live<'a> {
     /// Where the logs are.
     pub cluster: &'a Cluster,
     /// What of it is synced.
@@ -64,7 +64,7 @@ pub struct Live<'a> {
 ///
 /// # Errors
 /// [`VerifyError`]; what is wrong with one container is told with it.
-pub async fn run(
+pub(crate) async fn run(
     store: &Reader,
     live: Option<Live<'_>>,
     run: Option<&str>,

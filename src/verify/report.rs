@@ -11,7 +11,7 @@ use crate::store::{RunId, StepId, StreamFacts};
 /// What was compared, and what it came to. As JSON it is the contract of `verify -o json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verification {
+pub(crate) struct Verification {
     /// Whether anything is wrong (`differs`), or nothing was compared at all (`nothing`); else `equal`.
     pub outcome: Verdict,
     /// Containers whose pods are there, and those that something is wrong with; of a run, or without a cluster, all. In
@@ -28,7 +28,7 @@ pub struct Verification {
 /// Something that is wrong with no container that is on record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The id of the test run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
@@ -75,7 +75,7 @@ impl Problem {
 /// One container life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verified {
+pub(crate) struct Verified {
     /// The id of the test run; 0 if there is none yet.
     pub run: RunId,
     /// The step's name.
@@ -128,7 +128,7 @@ impl Verified {
 /// How log and record compare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Every line of the log is in the record once.
     Equal,
     /// But for lines that were written since the last sync.

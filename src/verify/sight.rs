@@ -17,7 +17,7 @@ const STAMP: SignedDuration = SignedDuration::from_secs(1);
 
 /// Where and what the sync whose record is verified looks at.
 #[derive(Clone, Debug)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// Its namespaces.
     pub namespaces: Namespaces,
     /// That of steps whose row names none.

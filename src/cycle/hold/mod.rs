@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
-pub use self::rules::Holding;
+pub(crate) use self::rules::Holding;
 use self::rules::Rules;
 use super::adopt;
 use super::error::RunError;
@@ -239,7 +239,7 @@ impl<'a> Holder<'a> {
 ///
 /// # Errors
 /// [`RunError::Store`]
-pub async fn hold_new(
+pub(crate) async fn hold_new(
     cluster: &Cluster,
     store: &Store,
     settings: &Settings,
@@ -394,7 +394,7 @@ pub(super) async fn release_unread(
 ///
 /// # Errors
 /// [`RunError::Store`]
-pub async fn release_deleted_at_exit(
+pub(crate) async fn release_deleted_at_exit(
     cluster: &Cluster,
     store: &Store,
     settings: &Settings,
@@ -412,7 +412,7 @@ pub async fn release_deleted_at_exit(
 ///
 /// # Errors
 /// The first that could not be freed; the others are.
-pub async fn release_all(
+pub(crate) async fn release_all(
     cluster: &Cluster,
     store: &Store,
     settings: &Settings,

@@ -6,7 +6,7 @@ use crate::cluster::{Finalizer, Release, TestRun};
 
 /// Which TestRuns are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holding {
+pub(crate) enum Holding {
     /// All active ones are, until their logs are recorded.
     All,
     /// Those are that k6-operator deletes when they have ended (`spec.cleanup: post`).

@@ -85,7 +85,7 @@ struct Judged {
 
 impl Combination {
     /// One runner more.
-    pub fn add(&mut self, summary: &Summary) {
+    pub(crate) fn add(&mut self, summary: &Summary) {
         self.runners += 1;
         for metric in &summary.metrics {
             let joint = self.metrics.entry(metric.name.clone()).or_default();
@@ -133,7 +133,7 @@ impl Combination {
     }
 
     /// What is known of all of them.
-    pub fn results(&self) -> StepResults {
+    pub(crate) fn results(&self) -> StepResults {
         StepResults {
             runners_reported: self.runners,
             metrics: self

@@ -137,12 +137,12 @@ const MOST: f64 = 1e250;
 
 impl Value {
     /// A number known exactly; `None`: it is no number to reckon with.
-    pub fn exact(number: f64) -> Option<Self> {
+    pub(crate) fn exact(number: f64) -> Option<Self> {
         Self::between(number, number)
     }
 
     /// A number from `low` to `high`; `None`: these are no bounds to reckon with.
-    pub fn between(low: f64, high: f64) -> Option<Self> {
+    pub(crate) fn between(low: f64, high: f64) -> Option<Self> {
         // Neither holds for what is not a number. Adding zero makes -0 the 0 that it equals.
         (low <= high && low.abs().max(high.abs()) < MOST).then_some(Self {
             low: low + 0.0,
@@ -160,22 +160,23 @@ impl Value {
     }
 
     /// The least that it may be.
-    pub fn low(self) -> f64 {
+    pub(crate) fn low(self) -> f64 {
         self.low
     }
 
     /// The most that it may be.
-    pub fn high(self) -> f64 {
+    pub(crate) fn high(self) -> f64 {
         self.high
     }
 
     /// The number, where it is known exactly.
-    pub fn number(self) -> Option<f64> {
+    pub(crate) fn number(self) -> Option<f64> {
         (self.low == self.high).then_some(self.low)
     }
 
     /// Whether it may be `number`.
-    pub fn holds(self, number: f64) -> bool {
+    #[cfg(test)]
+    pub(crate) fn holds(self, number: f64) -> bool {
         self.low <= number && number <= self.high
     }
 
@@ -260,7 +261,7 @@ fn exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::E
 
 impl Summary {
     /// The metric of this name.
-    pub fn metric(&self, name: &str) -> Option<&Metric> {
+    pub(crate) fn metric(&self, name: &str) -> Option<&Metric> {
         let found = self
             .metrics
             .binary_search_by(|metric| metric.name.as_str().cmp(name));

@@ -15,7 +15,7 @@ mod supplement;
 mod text;
 
 pub use document::{Check, Kind, Mark, Metric, Source, Summary, Threshold, Unit, Value};
-pub use reading::Problem;
+pub(crate) use reading::Problem;
 use reading::Reading;
 
 /// Grows with what this parser reads differently, so that stored summaries can be derived again.
