@@ -3,7 +3,7 @@
 mod log;
 mod metrics;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
@@ -24,8 +24,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts the log. `filter` is in the form of `RUST_LOG`; one that can't be read is ignored with a warning.
-pub(crate) fn start(format: LogFormat, filter: Option<&str>) {
+/// Starts the log, which `writer` takes to standard error. `filter` is in the form of `RUST_LOG`; one that can't be read is
+/// ignored with a warning.
+pub(crate) fn start<W: Write>(
+    format: LogFormat,
+    filter: Option<&str>,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) {
     let (filter, problem) = match filter.map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
         Some(Err(problem)) => (EnvFilter::new(DEFAULT_FILTER), Some(problem)),
@@ -33,7 +38,7 @@ pub(crate) fn start(format: LogFormat, filter: Option<&str>) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .fmt_fields(log::text_fields());

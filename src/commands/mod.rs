@@ -40,6 +40,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     telemetry::start(
         config::log_format(common),
         config::log_filter(&environment).as_deref(),
+        || progress::Log,
     );
     match execute(&cli.command).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -150,9 +150,7 @@ async fn release(
                     }
                     error => error.to_string(),
                 };
-                bar.aside(|| {
-                    tracing::error!("cannot release the TestRun {namespace}/{name}: {error}");
-                });
+                tracing::error!("cannot release the TestRun {namespace}/{name}: {error}");
             }
         }
         bar.advance(1);

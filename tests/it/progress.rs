@@ -1,5 +1,10 @@
 //! Long work shows how far it is where a person watches, and nothing where the output goes anywhere else.
 
+use std::time::Duration;
+
+use k6sync_standin::{Fault, FaultAction, Options};
+use serde_json::json;
+
 use crate::on_both_databases;
 use crate::support::cluster::{State, write_lines};
 use crate::support::{Cluster, Database, Program};
@@ -73,5 +78,36 @@ async fn how_far_long_work_is_shows_on_a_terminal_and_nowhere_else(database: Dat
         let prune = program(&["prune", "--older-than", "30d"]).args(&url);
         let report = run(prune, on_terminal, "pruning [").await;
         assert!(report.contains("deleted 1 container logs"), "{report}");
+    }
+}
+
+/// What is logged and printed meanwhile has lines of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_line_runs_into_the_bar() {
+    let cluster = Cluster::standin(Options::default()).await;
+    let held = json!({"metadata": {"finalizers": ["k6sync.dev/capture-0a"]}});
+    for name in ["shop", "cart"] {
+        cluster.test_run(name, 1, "started").await;
+        cluster.patch_test_run(name, &held).await;
+    }
+    let standin = cluster.standin_cluster();
+    // Long enough for the bar to be there.
+    standin.set_latency(Duration::from_millis(400));
+    let forbidden = FaultAction::Status {
+        code: 403,
+        retry_after_seconds: None,
+    };
+    standin.fault(Fault::times("patch testruns", 1, forbidden));
+    let release = Program::new(&["release"]).kubeconfig(cluster.kubeconfig());
+    let run = release.on_terminal().run().await;
+    assert_eq!(run.code, 1, "{run:?}");
+    for words in ["released ", "cannot release the TestRun "] {
+        let mut lines = run.stdout.lines().filter(|line| line.contains(words));
+        let line = lines.next().unwrap_or_else(|| panic!("{run:?}"));
+        let seen = line.rsplit(CLEARED).next().unwrap();
+        assert!(
+            seen.contains(words) && !seen.contains("releasing ["),
+            "{run:?}"
+        );
     }
 }
