@@ -1,6 +1,9 @@
 //! Where each setting comes from, and what is said of one that makes no sense.
 
+use std::path::Path;
+
 use super::*;
+use crate::yaml;
 
 /// A configuration file with this text, gone when dropped.
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -447,7 +450,7 @@ fn the_example_has_every_key_with_its_default() {
         keys.extend(children.map(|child| format!("{key}.{child}")));
     }
     keys.sort();
-    let mut known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
+    let mut known: Vec<&str> = file::keys().map(|(key, _)| key).collect();
     known.sort_unstable();
     assert_eq!(keys, known);
 
@@ -478,7 +481,7 @@ fn every_line_of_the_example_is_explained() {
 
 #[test]
 fn every_key_is_read() {
-    for (key, _) in KEYS {
+    for (key, _) in file::keys() {
         // No key takes a list of lists.
         let text = match key.split_once('.') {
             Some((parent, child)) => format!("{parent}: {{{child}: [[[]]]}}"),
