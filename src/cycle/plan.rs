@@ -1,37 +1,26 @@
 //! Steps in the database × what the cluster shows → what to do. Pure: no I/O, and the time is an argument.
 
-use std::collections::{HashMap, HashSet};
+mod lives;
+mod streams;
+
+use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::clock::shifted;
+pub(crate) use self::lives::shown;
+use self::lives::{Life, blank_facts, lives, over_unreported, role};
+use self::streams::plan_streams;
+pub(crate) use self::streams::{StreamPlan, Todo, is_quiet};
 use super::verdict::{self, Clue, Evidence, Observed, ObservedState, Verdict};
-use crate::cluster::{
-    Container, ContainerKind, ContainerState, Job, Malformed, Pod, Stage, Terminated, TestRun,
-};
+use crate::cluster::{ContainerKind, Malformed, Pod, Stage, TestRun};
 use crate::harmless;
 use crate::isolate::isolated;
 use crate::store::{
-    GapCause, Role, Status, Step, StepId, StepRecord, StepUpdate, Stream, StreamFacts, StreamKey,
-    StreamState,
+    Role, Status, Step, StepId, StepRecord, StepUpdate, Stream, StreamFacts, StreamState,
 };
 
 /// API servers stamp objects with clocks of their own: a pod may look so much older than the TestRun that it belongs to.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
-
-/// Kubelets report that a container was restarted within so long. A log is asked for by name, not by life: of a container
-/// that may be restarted, what was written later than this before the pods were listed waits for the next list.
-const STATUS_DELAY: SignedDuration = SignedDuration::from_secs(10);
-
-/// A container that has written nothing for so long is quiet, and its log is not asked for in each cycle: about once a
-/// minute is enough, while neither its pod nor its TestRun is being deleted. Its end shows in the list of pods, and an ended
-/// container's log is always read. A rotation would need 10 MiB (docs/facts.md, "Only the current log file is served")
-/// to be written in the meantime to hide anything, and then leaves a gap as any other does.
-const QUIET_AFTER: SignedDuration = SignedDuration::from_mins(10);
-const QUIET_PAUSE: SignedDuration = SignedDuration::from_secs(55);
-
-/// An end is told in whole seconds, and runtimes may stamp the last lines a moment after it.
-const END_PRECISION: SignedDuration = SignedDuration::from_secs(2);
 
 /// What the cluster and the database show, all of it taken before anything is decided.
 #[derive(Debug)]
@@ -94,35 +83,6 @@ impl StepPlan {
         !self.record.status.is_final()
             && self.record.reason.as_deref() == Some(verdict::TEST_RUN_DELETED)
     }
-}
-
-/// What to do about one container life.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StreamPlan {
-    /// What the cluster shows of it, or last showed.
-    pub facts: StreamFacts,
-    /// The database does not know these facts yet.
-    pub is_news: bool,
-    /// What to do about its log.
-    pub todo: Todo,
-}
-
-/// What to do about a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Todo {
-    /// Nothing: it has not begun, or its record is complete.
-    Nothing,
-    /// Read on from where it was left off.
-    Read {
-        /// It is the life before the present one (docs/facts.md, "Only the life before is kept").
-        previous: bool,
-        /// The container had ended before now: the log's end is its end.
-        ended: bool,
-        /// Only lines up to this time: those after it may be of another life.
-        until: Option<Timestamp>,
-    },
-    /// There is no more to come; `Some`: and why lines may be missing.
-    Close(Option<GapCause>),
 }
 
 /// Plans every step.
@@ -464,284 +424,6 @@ fn span_of(
         facts().filter_map(|facts| facts.started_at).min(),
         facts().filter_map(|facts| facts.finished_at).max(),
     )
-}
-
-/// One life of a container that a pod shows.
-struct Life {
-    facts: StreamFacts,
-    observed: ObservedState,
-    /// Its log is asked for with `previous`.
-    previous: bool,
-    /// It never ran and never will: its pod is over.
-    stillborn: bool,
-    /// It may have been followed by another life since the pods were listed.
-    replaceable: bool,
-    /// Its pod may be gone by the next cycle, and its end never be seen.
-    doomed: bool,
-}
-
-/// What there is to record of a pod: its containers' lives whose logs can be asked for.
-pub(crate) fn shown(pod: &Pod) -> Vec<StreamFacts> {
-    let lives = lives(pod, StepId::default()).into_iter();
-    lives.map(|life| life.facts).collect()
-}
-
-/// The lives of a pod's containers whose logs can be asked for: the present one, and the one before it.
-fn lives(pod: &Pod, step_id: StepId) -> Vec<Life> {
-    let mut lives = Vec::new();
-    for container in &pod.containers {
-        let life = |restart_count: i64, state: &ContainerState, previous: bool| {
-            life(pod, container, step_id, restart_count, state, previous)
-        };
-        let count = container.restart_count;
-        match (&container.state, &container.last) {
-            // Between two lives (CrashLoopBackOff): the count and the log are still those of the life that ended.
-            (ContainerState::Waiting { .. }, Some(last)) => {
-                lives.push(life(
-                    count,
-                    &ContainerState::Terminated(last.clone()),
-                    false,
-                ));
-            }
-            (state, Some(last)) if count > 0 => {
-                lives.push(life(
-                    count - 1,
-                    &ContainerState::Terminated(last.clone()),
-                    true,
-                ));
-                lives.push(life(count, state, false));
-            }
-            (state, _) => lives.push(life(count, state, false)),
-        }
-    }
-    lives
-}
-
-fn life(
-    pod: &Pod,
-    container: &Container,
-    step_id: StepId,
-    restart_count: i64,
-    state: &ContainerState,
-    previous: bool,
-) -> Life {
-    let mut facts = blank_facts(pod, &container.name, container.kind, step_id, restart_count);
-    let mut stillborn = false;
-    let observed = match state {
-        ContainerState::Waiting { reason, .. } if pod.ended => {
-            facts.reason = pod.reason.clone().or_else(|| reason.clone());
-            stillborn = true;
-            over_unreported(pod)
-        }
-        ContainerState::Waiting { reason, message } => {
-            facts.reason.clone_from(reason);
-            ObservedState::Waiting {
-                reason: reason.clone(),
-                message: message.clone(),
-                since: pod.created_at,
-            }
-        }
-        ContainerState::Running { started_at } => {
-            facts.started_at = *started_at;
-            facts.state = StreamState::Running;
-            match pod.ended {
-                // Its log may go on while it is being ended, and is complete when its end is reported.
-                true => over_unreported(pod),
-                false => ObservedState::Running,
-            }
-        }
-        ContainerState::Terminated(terminated) => {
-            let Terminated {
-                exit_code,
-                reason,
-                message,
-                started_at,
-                finished_at,
-            } = terminated;
-            facts.state = StreamState::Terminated;
-            facts.exit_code = Some(*exit_code);
-            facts.started_at = *started_at;
-            facts.finished_at = *finished_at;
-            // Why the pod was ended says more than how the container took it.
-            facts.reason = pod.reason.clone().or_else(|| reason.clone());
-            ObservedState::Terminated {
-                exit_code: Some(*exit_code),
-                reason: facts.reason.clone(),
-                message: pod.message.clone().or_else(|| message.clone()),
-            }
-        }
-    };
-    Life {
-        facts,
-        observed,
-        previous,
-        stillborn,
-        replaceable: container.restartable && !pod.ended && !previous,
-        doomed: pod.ended || pod.deleting,
-    }
-}
-
-fn blank_facts(
-    pod: &Pod,
-    container: &str,
-    kind: ContainerKind,
-    step_id: StepId,
-    restart_count: i64,
-) -> StreamFacts {
-    StreamFacts {
-        key: StreamKey {
-            pod_uid: pod.uid.clone(),
-            container: container.to_owned(),
-            restart_count,
-        },
-        step_id,
-        pod_name: pod.name.clone(),
-        role: role(pod.job, kind),
-        state: StreamState::Waiting,
-        exit_code: None,
-        reason: None,
-        started_at: None,
-        finished_at: None,
-    }
-}
-
-/// A container of a pod that is over, of which nobody said how it ended: the node is gone, the pod was evicted, or an
-/// init container failed before it could start.
-fn over_unreported(pod: &Pod) -> ObservedState {
-    let failed_before = pod
-        .containers
-        .iter()
-        .find_map(|container| match &container.state {
-            ContainerState::Terminated(end) if end.exit_code != 0 => {
-                Some((&container.name, end.exit_code))
-            }
-            _ => None,
-        });
-    let (reason, message) = match (&pod.reason, failed_before) {
-        (None, Some((name, exit_code))) => (
-            Some("InitContainerFailed".to_owned()),
-            Some(format!(
-                "the container {name} had ended with exit code {exit_code}"
-            )),
-        ),
-        (reason, _) => (reason.clone(), pod.message.clone()),
-    };
-    ObservedState::Terminated {
-        exit_code: None,
-        reason,
-        message,
-    }
-}
-
-fn role(job: Job, kind: ContainerKind) -> Role {
-    match (kind, job) {
-        (ContainerKind::Other, _) => Role::Other,
-        (ContainerKind::Main, Job::Initializer) => Role::Initializer,
-        (ContainerKind::Main, Job::Starter) => Role::Starter,
-        (ContainerKind::Main, Job::Runner) => Role::Runner,
-    }
-}
-
-fn plan_streams(
-    lives: &[Life],
-    known: &[&Stream],
-    bad_pods: &[&Malformed],
-    now: Timestamp,
-    may_rest: bool,
-) -> Vec<StreamPlan> {
-    let by_key: HashMap<&StreamKey, &Stream> = known
-        .iter()
-        .map(|stream| (&stream.facts.key, *stream))
-        .collect();
-    let mut plans: Vec<StreamPlan> = lives
-        .iter()
-        .map(|life| plan_life(life, by_key.get(&life.facts.key).copied(), now, may_rest))
-        .collect();
-    let visible: HashSet<&StreamKey> = lives.iter().map(|life| &life.facts.key).collect();
-    let visible_pods: HashSet<&str> = lives
-        .iter()
-        .map(|life| life.facts.key.pod_uid.as_str())
-        .collect();
-    for stream in known {
-        let StreamFacts { key, pod_name, .. } = &stream.facts;
-        let is_hidden = bad_pods.iter().any(|bad| &bad.name == pod_name);
-        if visible.contains(key) {
-            continue;
-        }
-        plans.push(StreamPlan {
-            facts: stream.facts.clone(),
-            is_news: false,
-            todo: match (stream.complete, is_hidden) {
-                (false, false) => {
-                    Todo::Close(Some(match visible_pods.contains(key.pod_uid.as_str()) {
-                        true => GapCause::Restarted,
-                        false => GapCause::Deleted,
-                    }))
-                }
-                _ => Todo::Nothing,
-            },
-        });
-    }
-    plans
-}
-
-fn plan_life(life: &Life, known: Option<&Stream>, now: Timestamp, may_rest: bool) -> StreamPlan {
-    let is_complete = known.is_some_and(|stream| stream.complete);
-    // What is `previous` may be another life by the time that it is read: its lines are later than this one's end.
-    let until = match life.previous {
-        true => life
-            .facts
-            .finished_at
-            .map(|end| shifted(end, END_PRECISION)),
-        false => life.replaceable.then(|| shifted(now, -STATUS_DELAY)),
-    };
-    let todo = match life.facts.state {
-        _ if is_complete => Todo::Nothing,
-        StreamState::Waiting if life.stillborn => Todo::Close(None),
-        StreamState::Waiting => Todo::Nothing,
-        StreamState::Running
-            if may_rest && !life.doomed && known.is_some_and(|stream| is_resting(stream, now)) =>
-        {
-            Todo::Nothing
-        }
-        StreamState::Running => Todo::Read {
-            previous: false,
-            ended: false,
-            until,
-        },
-        StreamState::Terminated => Todo::Read {
-            previous: life.previous,
-            ended: true,
-            until,
-        },
-    };
-    StreamPlan {
-        is_news: known.is_none_or(|stream| {
-            stream.facts != life.facts && stream.facts.state != StreamState::Terminated
-        }),
-        facts: life.facts.clone(),
-        todo,
-    }
-}
-
-/// It was long quiet when it was read a moment ago.
-fn is_resting(stream: &Stream, now: Timestamp) -> bool {
-    is_quiet(stream, now)
-        && stream.quiet_read_at.is_some_and(|read_at| {
-            let since = now.duration_since(read_at);
-            !since.is_negative() && since < QUIET_PAUSE
-        })
-}
-
-/// Nothing has been written for long, by the last line's time or the container's start.
-pub(super) fn is_quiet(stream: &Stream, now: Timestamp) -> bool {
-    let last_line = stream
-        .position
-        .cursor_ts
-        .and_then(|ts| Timestamp::from_nanosecond(ts.into()).ok());
-    last_line
-        .or(stream.facts.started_at)
-        .is_some_and(|last| now.duration_since(last) >= QUIET_AFTER)
 }
 
 /// All that speaks for a verdict: what the pods show, and of pods that are gone what the database remembers.

@@ -67,7 +67,7 @@ const PURE: &[&str] = &[
     "src/cycle/clock.rs",
     "src/cycle/compare.rs",
     "src/cycle/cursor.rs",
-    "src/cycle/plan.rs",
+    "src/cycle/plan",
     "src/cycle/timestamp.rs",
     "src/cycle/verdict.rs",
     "src/k6/",

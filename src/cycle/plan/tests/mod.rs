@@ -5,10 +5,12 @@ mod properties;
 mod record;
 mod whose;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use super::streams::{QUIET_AFTER, QUIET_PAUSE};
 use super::*;
-use crate::store::{RunId, StreamId, StreamPosition};
+use crate::cluster::{Container, ContainerState, Job, Terminated};
+use crate::store::{GapCause, RunId, StreamId, StreamKey, StreamPosition};
 
 const NAMESPACE: &str = "k6";
 
