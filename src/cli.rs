@@ -24,7 +24,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the command line. One that is wrong is told, and ends the process; what may be a secret in it is not shown.
+    /// Reads the command line. A wrong one is an error that ends the process; what may be a secret in it is not shown.
     pub fn from_command_line() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
             let said = error.render().to_string();
@@ -75,7 +75,7 @@ pub enum Command {
     Migrate(Migrate),
     /// Compare the record with the cluster's containers and logs, and with its own hashes
     Verify(Verify),
-    /// Let go of TestRuns that are held (capture.hold), whatever is recorded; needs no database
+    /// Release TestRuns that are held (capture.hold), whatever is recorded; needs no database
     Release(Release),
     /// Delete old logs and cycles; steps, runs and their status stay
     Prune(Prune),
@@ -100,7 +100,7 @@ pub struct SyncOnce {
     #[arg(long)]
     pub no_migrate: bool,
     /// Hold TestRuns, by a finalizer, until their logs are recorded: those with `cleanup: post`, all, or none [default:
-    /// capture.hold, then only to let go of what is recorded; without a value: all]
+    /// capture.hold, then only to release what is recorded; without a value: all]
     #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "all", hide_possible_values = true)]
     pub hold: Option<HoldMode>,
 }
@@ -216,7 +216,7 @@ pub struct Release {
     /// Settings that commands share.
     #[command(flatten)]
     pub common: Common,
-    /// TestRuns to let go [default: all that are held]
+    /// TestRuns to release [default: all that are held]
     #[arg(value_name = "TESTRUN")]
     pub names: Vec<String>,
     /// Switch sync off first, so that no loop holds them again: what to run before k6sync is uninstalled
@@ -294,6 +294,6 @@ pub enum HoldMode {
     Cleanup,
     /// All.
     All,
-    /// None, and those that are held are let go.
+    /// None, and those that are held are released.
     None,
 }

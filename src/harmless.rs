@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Display, Write};
 
-/// A line is cut to so many bytes.
+/// The most bytes of a line.
 pub(crate) const MOST_BYTES: usize = 1024;
 
 const CUT: char = '…';

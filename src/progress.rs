@@ -2,9 +2,9 @@
 
 /// Told how much there is to do, and of each part that is done.
 pub(crate) trait Progress {
-    /// So much in all, of which nothing is done yet.
+    /// How much there is in all; nothing of it is done yet.
     fn begin(&self, total: u64);
-    /// So much more is done.
+    /// How much more is done.
     fn advance(&self, by: u64);
 }
 

@@ -1,8 +1,8 @@
-//! Tasks that run beside the loop as long as the process: none of them should end before it is told to.
+//! Tasks that run beside the loop as long as the process: none of them should end before it is asked to.
 //!
 //! A loop without its election, its control or its server would go on half alive and look well. So the end of one of them,
-//! by a panic or not, is told at once, and the loop ends the process by it. What has an end of its own is an errand: only a
-//! panic is told then.
+//! by a panic or not, is reported at once, and ends the process. What ends by itself is an errand: only its
+//! panic is reported.
 
 use std::collections::HashMap;
 

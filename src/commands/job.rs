@@ -16,7 +16,7 @@ use crate::sync_loop::control::{Action, Control};
 
 /// Whoever sits at a terminal does not wait longer for the API server.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// So many past cycles are shown.
+/// How many past cycles are shown.
 const CYCLES: i64 = 5;
 
 pub(super) async fn run(args: &Job) -> anyhow::Result<()> {
@@ -55,7 +55,7 @@ struct Status {
 }
 
 impl Status {
-    /// The ConfigMap must be readable; of the rest it is told what is not.
+    /// The ConfigMap must be readable; of the rest the answer says what is not.
     async fn gather(config: &Config, cluster: &Cluster) -> anyhow::Result<Self> {
         let map = setup::control_map(config, cluster);
         let control = map.read().await.context("cannot show the job")?;

@@ -16,7 +16,7 @@ use crate::harmless;
 use crate::progress::Progress;
 use crate::sync_loop::control::Action;
 
-/// TestRuns let go at a time.
+/// TestRuns released at a time.
 const CONCURRENCY: usize = 16;
 /// A loop has noticed by then that it was switched off.
 const LOOP_NOTICES: Duration = Duration::from_secs(3);
@@ -108,7 +108,7 @@ async fn stop(config: &Config, cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets go of all of them, and says of each what became of it; returns how many could not be let go.
+/// Releases all of them, and prints what became of each; returns how many could not be released.
 async fn release(
     cluster: &Cluster,
     held: &[&TestRun],

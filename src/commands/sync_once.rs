@@ -52,7 +52,7 @@ async fn release_all(config: &Config, cluster: &Cluster, no_migrate: bool) -> an
     let settings = setup::settings(config, cluster, "sync-once", false);
     let released = cycle::hold::release_all(cluster, &store, &settings).await;
     store.close().await;
-    released.context("cannot let go of the TestRuns that are held")?;
+    released.context("cannot release the TestRuns that are held")?;
     Ok(())
 }
 

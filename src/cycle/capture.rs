@@ -23,13 +23,13 @@ use crate::store::{
 };
 
 /// Just after a rotation an ended container's log can look empty (docs/facts.md,
-/// "Only the current log file is served"): an empty log is believed only when its container has been over for so long.
+/// "Only the current log file is served"): an empty log is believed only this long after its container ended.
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_secs(60);
-/// A log that its node did not give for so long after the container's end is given up.
+/// A log that its node has not given this long after the container's end is given up.
 const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// No node's clock is so far ahead of the API server's.
 const FAR_AHEAD: SignedDuration = SignedDuration::from_hours(24 * 366);
-/// When its container has ended, a log of at most so many stored lines is read from its beginning once more: an answer by
+/// When its container has ended, a log of at most this many stored lines is read from its beginning once more: an answer by
 /// time shows no line that a clock stamped too early. Kubelets keep 10 MiB of a log (docs/facts.md,
 /// "Only the current log file is served"); where they were told to keep far more, one cycle might never be long enough
 /// to read it all again.

@@ -15,7 +15,7 @@ use crate::store::{Gap, GapCause, with_runs_joined};
 /// Lines of each side that are looked at to find where they agree again.
 pub(crate) const WINDOW: usize = 20_000;
 
-/// So many lines must agree, or all that are left, before a difference is over, if they are not the only ones of their
+/// This many lines must agree, or all that are left, before a difference is over, if they are not the only ones of their
 /// kind: empty lines are everywhere.
 const AGREEING: usize = 3;
 

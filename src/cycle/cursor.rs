@@ -23,8 +23,8 @@ const RUNTIME_PART_BYTES: usize = 16 * 1024;
 /// A kubelet's own words are shorter than this; a longer beginning of a line without a time is the middle of a long one.
 const REMARK_BYTES: usize = 4 * 1024;
 
-/// A line so much earlier than one before it was stamped by a clock that has stepped back; less is two streams that the
-/// runtime stamps apart. Less than a second hides nothing: so much more is asked for, see [`Cursor::since_second`].
+/// A line this much earlier than one before it was stamped by a clock that has stepped back; less is two streams that the
+/// runtime stamps apart. Less than a second hides nothing: that much more is asked for, see [`Cursor::since_second`].
 const STEP_BACK: i64 = 100_000_000;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
@@ -191,7 +191,7 @@ pub struct Splitter {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Stored lines are on their way; so many came from the first with the cursor's time on.
+    /// Stored lines are on their way; how many came from the first with the cursor's time on.
     Seeking { at_cursor: i64 },
     /// A first read. `fragment`: it began inside a line.
     Beginning { fragment: bool },
@@ -329,7 +329,7 @@ impl Splitter {
         }
     }
 
-    /// Adds to the unfinished line: so much more than is kept of it that it is known to be too long.
+    /// Adds to the unfinished line: a little more than is kept of it, so that one that is too long shows.
     fn collect(&mut self, piece: &[u8]) {
         let room = (LINE_BYTES + TIME_BYTES).saturating_sub(self.unfinished.len());
         self.unfinished

@@ -19,7 +19,7 @@ use crate::store::{
     Role, Status, Step, StepId, StepRecord, StepUpdate, Stream, StreamFacts, StreamState,
 };
 
-/// API servers stamp objects with clocks of their own: a pod may look so much older than the TestRun that it belongs to.
+/// API servers stamp objects with clocks of their own: a pod may look this much older than its TestRun.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
 
 /// What the cluster and the database show, all of it taken before anything is decided.

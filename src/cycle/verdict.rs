@@ -300,7 +300,7 @@ fn invalid(evidence: &Evidence) -> Verdict {
     }
 }
 
-/// Why k6-operator refuses a TestRun with so many runners for a script with so many VUs, as reason and message; `None`: it
+/// Why k6-operator refuses a TestRun with more runners than its script has VUs, as reason and message; `None`: it
 /// does not.
 pub(crate) fn too_many_runners(parallelism: Option<i64>, max_vus: u64) -> Option<(String, String)> {
     let parallelism = parallelism.unwrap_or(1);

@@ -4,7 +4,7 @@ use super::combine::{StepResults, ThresholdRow};
 use super::summary::{Kind, Unit};
 use crate::harmless;
 
-/// So many are named, the rest is counted.
+/// How many are named; the rest is counted.
 const NAMED: usize = 5;
 
 /// Longer names and expressions are cut.

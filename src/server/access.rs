@@ -37,7 +37,7 @@ pub(super) enum Denied {
     /// The API server does not answer.
     #[error("it cannot be told who you are and what you may: {0}")]
     Unavailable(Arc<ClusterError>),
-    /// So many tokens are under review that the API server should not be asked for one more.
+    /// Too many tokens are under review to ask the API server for one more.
     #[error(
         "it cannot be told who you are and what you may: too many tokens are being reviewed; try again in a few seconds"
     )]

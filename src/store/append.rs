@@ -136,7 +136,7 @@ impl Store {
         moves: &str,
         noticed_at: Timestamp,
     ) -> Result<HashMap<StreamId, i64>, StoreError> {
-        // Others may act on a log that is complete: a TestRun is let go, and its pods are deleted.
+        // Others may act on a log that is complete: its TestRun is released, and its pods are deleted.
         let begin = match appends.iter().any(|append| append.new.complete) {
             true => self.begin.to_write,
             false => self.begin.to_append,

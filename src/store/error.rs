@@ -206,7 +206,7 @@ fn certificate_advice(url: &DatabaseUrl, said: &str) -> Option<String> {
     }
     let advice = if said.contains("NotValidForName") || said.contains("not valid for name") {
         format!(
-            "; the certificate is another host's than {host}: connect by a name that it bears, or use sslmode=verify-ca"
+            "; the certificate is another host's than {host}: connect by a name that it has, or use sslmode=verify-ca"
         )
     } else if said.contains("xpired") {
         format!("; renew the certificate of {host}, and check the clocks")

@@ -65,7 +65,7 @@ impl Store {
         })
     }
 
-    /// Lets go of the database, so that a SQLite file is left without its `-wal` and `-shm` beside it.
+    /// Closes the database, so that a SQLite file is left without its `-wal` and `-shm` beside it.
     pub async fn close(&self) {
         self.close_reader().await;
         if let Db::Sqlite(pool) = &self.db
@@ -92,7 +92,7 @@ impl Store {
         Ok(opened)
     }
 
-    /// Before the file is let go of: the last connection to close it must be one that may write, or what is in its `-wal`
+    /// Before the file is closed: the last connection to close it must be one that may write, or what is in its `-wal`
     /// stays there.
     pub(super) async fn close_reader(&self) {
         let reader = self

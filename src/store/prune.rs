@@ -258,7 +258,7 @@ impl Reader {
 }
 
 impl Store {
-    /// Deletes some chunks of old logs. `Some`: there may be more; so many logs are done with.
+    /// Deletes some chunks of old logs. `Some`: there may be more; how many logs are done.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
@@ -337,7 +337,7 @@ impl Store {
         })
     }
 
-    /// Deletes some old cycles with their errors, but for the newest that was completed. `Some`: there may be more; so many
+    /// Deletes some old cycles with their errors, but for the newest that was completed. `Some`: there may be more; how many
     /// are gone.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ impl Reader {
         &self.url
     }
 
-    /// Lets go of the database.
+    /// Closes the database.
     pub async fn close(&self) {
         on!(self, pool => pool.close().await);
     }

@@ -53,7 +53,7 @@ impl Engine {
             self.at_once.spawn(async move {
                 let free = cycle::release_deleted(&cluster, &store, &settings, &to_release);
                 if let Err(error) = free.await {
-                    tracing::warn!(%error, "deleted TestRuns could not be let go; the next cycle tries again");
+                    tracing::warn!(%error, "deleted TestRuns could not be released; the next cycle tries again");
                 }
             });
         }
@@ -93,7 +93,7 @@ impl Engine {
             };
             tracing::warn!(
                 problem,
-                "cannot let go of the TestRuns that are held; the next tick tries again"
+                "cannot release the TestRuns that are held; the next tick tries again"
             );
         })
     }

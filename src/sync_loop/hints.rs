@@ -1,7 +1,7 @@
 //! What the watch of TestRuns tells the loop: that one is new, that one is being deleted, that one has ended.
 //!
 //! Hints only: they make things happen earlier that the next cycle does anyway. So a watch that fails, or that is not
-//! allowed, is told once in the log and tried again; and nothing here decides what is to be held or recorded.
+//! allowed, is logged once and tried again; and nothing here decides what is to be held or recorded.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const YOUNG: SignedDuration = SignedDuration::from_mins(2);
 pub(crate) enum Hint {
     /// Hold it, if it is to be held: it is new.
     Hold(TestRun),
-    /// Let go of it: its deletion was asked for while it still ran. And look at it.
+    /// Release it: its deletion was asked for while it still ran. And look at it.
     Release(TestRun),
     /// Look at it: it has ended, or it is being deleted, or is gone.
     Look,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::control::Interval;
 use crate::retry::Pauses;
 
-/// So many failures in a row are taken for an accident.
+/// This many failures in a row are taken for an accident.
 const FAILURES_WITHOUT_PAUSE: u32 = 2;
 /// The longest pause between two attempts, however often they failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);

@@ -16,7 +16,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A database that must not be used is looked at again so often.
 const RECHECK: Duration = Duration::from_secs(2);
-/// And given so long to answer.
+/// And how long it may take to answer.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The database, open and of our schema, however long that takes: whatever is wrong with it may be mended from outside.

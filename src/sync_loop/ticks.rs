@@ -126,7 +126,7 @@ impl Engine {
                 Ok(()) = self.control.changed() => {
                     let new = self.control.borrow_and_update().clone();
                     schedule.set_interval(new.interval);
-                    // What is switched off now lets go at once.
+                    // What is switched off now releases at once.
                     next_release = Instant::now();
                     let is_restarted = new.restarted_at != control.restarted_at;
                     if is_restarted || (new.enabled && !control.enabled) {
@@ -239,12 +239,12 @@ async fn join(running: &mut Option<(Instant, Cycle)>) -> CycleEnd {
     }
 }
 
-/// The end of what lets go of TestRuns; never, if nothing does. It tells itself how that went, but for a panic.
+/// The end of the task that releases TestRuns; never, if there is none. The task reports how that went, but for a panic.
 async fn released(releasing: &mut Option<JoinHandle<()>>) {
     match releasing {
         Some(task) => {
             if let Err(error) = task.await {
-                tracing::error!(%error, "a bug in k6sync; the next tick tries again to let go of TestRuns");
+                tracing::error!(%error, "a bug in k6sync; the next tick tries again to release TestRuns");
             }
         }
         None => std::future::pending().await,

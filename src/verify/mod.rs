@@ -63,7 +63,7 @@ pub(crate) struct Live<'a> {
 /// container logs.
 ///
 /// # Errors
-/// [`VerifyError`]; what is wrong with one container is told with it.
+/// [`VerifyError`]; what is wrong with one container is reported with it.
 pub(crate) async fn run(
     store: &Reader,
     live: Option<Live<'_>>,
@@ -218,7 +218,7 @@ impl<P: Progress> Verifier<'_, P> {
                     && self.is_held_unsaid(step, sight).await?
                 {
                     problems.push(
-                        "its TestRun bears k6sync's finalizer, and its row does not say so (held)"
+                        "its TestRun has k6sync's finalizer, and its row does not say so (held)"
                             .to_owned(),
                     );
                 }
@@ -261,7 +261,7 @@ impl<P: Progress> Verifier<'_, P> {
         Ok(())
     }
 
-    /// It may have been let go since it was listed.
+    /// It may have been released since it was listed.
     async fn is_held_unsaid(&self, step: &StepRow, sight: &Sight) -> Result<bool, VerifyError> {
         let Some(cluster) = self.cluster else {
             return Ok(false);

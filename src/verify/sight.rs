@@ -10,7 +10,7 @@ use crate::cycle::adopt::unclaimed;
 use crate::cycle::plan::shown;
 use crate::store::{Overview, RunId, StepRow, StreamFacts, StreamKey};
 
-/// API servers stamp objects with clocks of their own: a pod may look so much older than the TestRun that it belongs to.
+/// API servers stamp objects with clocks of their own: a pod may look this much older than its TestRun.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
 /// Objects are stamped in whole seconds.
 const STAMP: SignedDuration = SignedDuration::from_secs(1);
@@ -135,8 +135,8 @@ impl Sight {
         &self.scope.namespaces
     }
 
-    /// Whether the TestRun of a step bears our finalizer, and the step does not say so. (That a step says so before its
-    /// TestRun bears it, and for as long as it can't be put on, is as it should be.)
+    /// Whether the TestRun of a step has our finalizer, and the step does not say so. (That a step says so before its
+    /// TestRun has it, and for as long as it can't be put on, is as it should be.)
     pub(super) fn is_held_unsaid(&self, step: &StepRow, database_id: Option<&str>) -> bool {
         Self::bears_unsaid(&self.test_runs, step, database_id)
     }
@@ -225,7 +225,7 @@ impl Sight {
     }
 }
 
-/// Whether a sync has looked since `begun`, which is told in whole seconds. Within that second it is believed only if
+/// Whether a sync has looked since `begun`, which Kubernetes gives in whole seconds. Within that second it is believed only if
 /// something is known to be gone.
 fn is_overdue(begun: Timestamp, step: Option<&Claim>, overview: &Overview) -> bool {
     let looked = match step {

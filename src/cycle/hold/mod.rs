@@ -1,6 +1,6 @@
 //! Holding TestRuns until their logs are recorded, by a finalizer (docs/facts.md, "A finalizer keeps pods and logs").
 //!
-//! A hold is on record (`test_run_steps.held`) before the TestRun bears the finalizer, and until it is known to be free
+//! A hold is on record (`test_run_steps.held`) before the TestRun has the finalizer, and until it is known to be free
 //! of it, so that no kill at any moment leaves one behind that nobody remembers. The cycle's [`Holder`] holds before logs are
 //! read and releases at the end; [`hold_new`] is for what can't wait for a cycle, and [`release_all`] is for when sync is
 //! switched off.
@@ -234,7 +234,7 @@ impl<'a> Holder<'a> {
     }
 }
 
-/// Holds TestRuns that have just been seen for the first time, before any cycle looks at them. A failure is told in the
+/// Holds TestRuns that have just been seen for the first time, before any cycle looks at them. A failure is reported in the
 /// log, and the next cycle tries again.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ pub(crate) enum Holding {
     Cleanup,
     /// The same, since nobody said anything; where the right is missing, one warning says so and that is all.
     CleanupIfAllowed,
-    /// None is, and those that this database holds are let go.
+    /// None is, and those that this database holds are released.
     Nothing,
     /// None is put on hold; what this database holds stays held until its logs are recorded or its time is over.
     Unsaid,

@@ -9,18 +9,18 @@ use super::lives::Life;
 use crate::cluster::Malformed;
 use crate::store::{GapCause, Stream, StreamFacts, StreamKey, StreamState};
 
-/// Kubelets report that a container was restarted within so long. A log is asked for by name, not by life: of a container
+/// Kubelets report within this time that a container was restarted. A log is asked for by name, not by life: of a container
 /// that may be restarted, what was written later than this before the pods were listed waits for the next list.
 const STATUS_DELAY: SignedDuration = SignedDuration::from_secs(10);
 
-/// A container that has written nothing for so long is quiet, and its log is not asked for in each cycle: about once a
+/// A container that has written nothing for this long is quiet, and its log is not asked for in each cycle: about once a
 /// minute is enough, while neither its pod nor its TestRun is being deleted. Its end shows in the list of pods, and an ended
 /// container's log is always read. A rotation would need 10 MiB (docs/facts.md, "Only the current log file is served")
 /// to be written in the meantime to hide anything, and then leaves a gap as any other does.
 pub(super) const QUIET_AFTER: SignedDuration = SignedDuration::from_mins(10);
 pub(super) const QUIET_PAUSE: SignedDuration = SignedDuration::from_secs(55);
 
-/// An end is told in whole seconds, and runtimes may stamp the last lines a moment after it.
+/// Kubernetes gives an end in whole seconds, and runtimes may stamp the last lines a moment after it.
 const END_PRECISION: SignedDuration = SignedDuration::from_secs(2);
 
 /// What to do about one container life.

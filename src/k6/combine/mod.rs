@@ -17,7 +17,7 @@
 //! k6 does not take the nearest sample but interpolates between the two next to it, so that its own figure may lie beyond by less
 //! than the step between those two. Measured with log-normal times and two to four runners alike (`combine/properties.rs`): how often
 //! the true percentile lies outside the runners' interval by more than 1 % of its value. From 100 samples a runner on it does not
-//! matter; with fewer than so many that some are beyond the percentile (20 for p(95), 100 for p(99)) it does.
+//! matter; with so few that none is beyond the percentile (less than 20 for p(95), 100 for p(99)) it does.
 //!
 //! | samples a runner | med | p(95) | p(99) |
 //! |---|---|---|---|
@@ -28,7 +28,7 @@
 //! | 100 | 0.05 % | 0 | 0 |
 //! | 500 and more | 0 | 0 | 0 |
 //!
-//! A trend without samples prints zeros where it has a threshold: where its count is told it is left out, else `min` may be
+//! A trend without samples prints zeros where it has a threshold: where its count is known it is left out, else `min` may be
 //! lower than it is said, and says so. What one runner does not tell of a metric that it has can't be told of all.
 
 mod partial;

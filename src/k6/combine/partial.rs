@@ -169,7 +169,7 @@ impl Combination {
     }
 }
 
-/// How many samples a trend of this runner has, where it is told: by itself, or by the counter that k6 counts together with it.
+/// How many samples a trend of this runner has, where that is known: from itself, or from the counter that k6 counts together with it.
 fn samples(summary: &Summary, metric: &Metric) -> Option<f64> {
     if let Some(count) = metric.stats.get("count") {
         return count.number();
@@ -307,7 +307,7 @@ impl Joint {
     }
 }
 
-/// The one that is told; `none` is also what is not told.
+/// The one that the runners agree on; `none` also stands for unknown.
 fn unit(units: &BTreeSet<Unit>) -> Unit {
     let mut told = units.iter().filter(|unit| **unit != Unit::None);
     match (told.next(), told.next()) {

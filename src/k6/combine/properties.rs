@@ -200,7 +200,7 @@ proptest! {
     }
 }
 
-/// How often the true percentile lies outside of k6's interpolated ones by more than 1 % of its value, of so many trials.
+/// How often the true percentile lies outside of k6's interpolated ones by more than 1 % of its value, in this many trials.
 fn excess(samples: usize, p: f64, trials: usize) -> usize {
     // Numbers as good as random, and always the same.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

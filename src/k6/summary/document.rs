@@ -332,7 +332,7 @@ pub(super) fn subject(expression: &str) -> &str {
 }
 
 impl Metric {
-    /// What a threshold with this expression is about, where it is told.
+    /// What a threshold with this expression is about, where the summary has it.
     pub(super) fn observed(&self, expression: &str) -> Option<Value> {
         let subject = subject(expression);
         if let Some(value) = self.stats.get(subject) {

@@ -25,7 +25,7 @@ pub const PARSER: i64 = 1;
 /// the summary (docs/facts.md, "The machine-readable summary") or a long `handleSummary` may need more, which [`Outcome::CutOff`] says.
 pub const WINDOW_BYTES: usize = 1024 * 1024;
 
-/// No text is so long, with the log lines that come between it and a JSON summary.
+/// No text is longer, with the log lines that come between it and a JSON summary.
 const TEXT_BYTES: usize = 32 * 1024;
 
 /// What the end of a log has.

@@ -26,7 +26,7 @@ pub(super) struct Printed {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Form {
     Plain,
-    /// `unit` is so many bytes.
+    /// How many bytes `unit` is.
     Bytes {
         unit: f64,
         tenths: bool,
@@ -39,7 +39,7 @@ enum Time {
     Zero,
     /// Hours and minutes too.
     Clock,
-    /// `unit` is so many milliseconds.
+    /// How many milliseconds `unit` is.
     Single {
         unit: f64,
         decimals: usize,
@@ -59,7 +59,7 @@ pub(super) enum Times {
     Either,
 }
 
-/// Arithmetic on the way to a unit, k6's and ours, may be off by so much of a number.
+/// Arithmetic on the way to a unit, k6's and ours, may be off by this fraction of a number.
 const SLACK: f64 = 1e-15;
 
 const MINUTE: f64 = 60_000.0;

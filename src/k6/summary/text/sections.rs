@@ -80,7 +80,7 @@ fn title_of(line: &str) -> Option<&str> {
     Some(title.strip_suffix(' ').unwrap_or(title))
 }
 
-/// A check: its name, whether it never failed, and passes and fails where they are told.
+/// A check: its name, whether it never failed, and passes and fails where the text has them.
 type Line = (String, bool, Option<(u64, u64)>);
 
 #[derive(Default)]
@@ -171,7 +171,7 @@ impl Total {
         }
     }
 
-    /// The checks, where they make up the total that is told.
+    /// The checks, where they add up to the total in the text.
     fn checks(&self, (passes, fails): (u64, u64)) -> Vec<Check> {
         let told = |part: fn((u64, u64)) -> u64| {
             let counts = self.checks.iter().filter_map(|(_, _, counts)| *counts);

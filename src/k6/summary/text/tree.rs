@@ -38,13 +38,13 @@ const BUILTIN: [&str; 6] = [
 /// Of a longer test k6 samples the number of VUs.
 const SAMPLED_SECONDS: f64 = 2.0;
 
-/// So many log lines in a row are not among the checks but before them.
+/// This many log lines in a row are not among the checks but before them.
 const LOG_LINES: usize = 32;
 
 /// More lines than so are no summary's.
 const ROWS: usize = 20_000;
 
-/// The longest name has so many dots.
+/// How many dots the longest name has.
 const LEAST_DOTS: usize = 3;
 
 /// The last summary of this layout that begins at `from` or later.
