@@ -79,6 +79,8 @@ pub enum Command {
     Release(Release),
     /// Delete old logs and cycles; steps, runs and their status stay
     Prune(Prune),
+    /// What k6 measured, over all runners
+    Results(Results),
 }
 
 /// `k6sync sync-once`
@@ -239,6 +241,37 @@ pub struct Prune {
     /// Delete nothing, and print what would be deleted
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `k6sync results`
+#[derive(Debug, Args)]
+pub struct Results {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ResultsAction,
+}
+
+/// What to do with results.
+#[derive(Debug, Subcommand)]
+pub enum ResultsAction {
+    /// Read the stored logs again, and store what k6 measured: of those that an older k6sync, or none, has read
+    ///
+    /// Logs that were pruned keep their results, and so do those that a newer k6sync has read. Stop no loop for it.
+    #[command(after_help = "\
+Examples:
+  k6sync results rebuild
+  k6sync results rebuild --run nightly")]
+    Rebuild {
+        /// One test run, by id, external_id or name [default: all]
+        #[arg(long, value_name = "RUN", conflicts_with = "all")]
+        run: Option<String>,
+        /// All logs that are there, also those that this version has read before
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 /// At least a minute, so that a typo does not cost everything.

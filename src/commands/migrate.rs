@@ -8,7 +8,7 @@ use super::{output, setup};
 use crate::cli::Migrate;
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::cycle::identity;
+use crate::cycle::{identity, results};
 use crate::discreet;
 use crate::store::{Registration, Store};
 
@@ -28,10 +28,16 @@ async fn migrate(args: &Migrate, config: &Config, store: &Store) -> anyhow::Resu
     let version = store
         .migrate_watched(&Bar::new("migrating", "migrations"))
         .await?;
-    let migrated = format!(
+    let mut migrated = format!(
         "the database {} has schema version {version}",
         config.database_url
     );
+    let logs = results::without_results(store).await?;
+    if logs > 0 {
+        migrated.push_str(&format!(
+            "\n{logs} recorded logs of runners were not read for what k6 measured: `k6sync results rebuild` does"
+        ));
+    }
     if args.new_identity {
         let (id, held) = store.renew_identity().await?;
         return Ok(format!(

@@ -6,6 +6,7 @@ mod output;
 mod progress;
 mod prune;
 mod release;
+mod results;
 mod run_loop;
 mod setup;
 mod sync_once;
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Release(args) => &args.common,
         Command::Verify(args) => &args.common,
         Command::Prune(args) => &args.common,
+        Command::Results(args) => &args.common,
     };
     let environment = config::process_environment;
     telemetry::start(
@@ -66,6 +68,7 @@ async fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Release(args) => release::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Prune(args) => prune::run(args).await,
+        Command::Results(args) => results::run(args).await,
     }
 }
 

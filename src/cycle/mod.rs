@@ -21,6 +21,7 @@ mod ownership;
 pub(crate) mod plan;
 mod recorder;
 pub(crate) mod report;
+pub(crate) mod results;
 mod settings;
 mod streams;
 mod timestamp;
@@ -224,6 +225,7 @@ async fn reconcile(
     let captures =
         bring_up_to_date(cluster, store, settings, &plans, &streams, deadline, now).await?;
     explain(store, &mut plans, &streams).await?;
+    let summaries = results::derive(store, &mut plans, &streams).await?;
 
     // Commit what is to be said of the steps, and of their runs.
     let updates: Vec<StepUpdate> = plans.iter().filter_map(StepPlan::update).collect();
@@ -248,7 +250,8 @@ async fn reconcile(
     let mut report = Report::new(begun, &plans, &captures, updated.len(), failures);
     report.dry_run = settings
         .is_dry_run()
-        .then(|| report::changes(&plans, &captures));
+        .then(|| report::changes(&plans, &captures, &summaries));
+    report.summaries = summaries;
     report.details.held = released.still_held;
     report.details.looked_at = Some(looked_at);
     report.details.cluster.clone_from(&settings.cluster);

@@ -10,10 +10,13 @@ use tokio::time::Instant;
 use super::error::RunError;
 use super::logs::Captures;
 use super::plan::StepPlan;
+use super::results::Sources;
 use super::settings::Settings;
 use crate::cluster::Reach;
 use crate::harmless;
-use crate::store::{BadStep, CycleError, CycleRecord, GapCause, Status, Step, StepId};
+use crate::store::{
+    BadStep, CycleError, CycleRecord, GapCause, Role, Status, Step, StepId, SummarySource,
+};
 
 /// When a cycle began, on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +50,9 @@ pub(crate) struct Report {
     pub logs_updated: usize,
     /// New bytes of log, as stored.
     pub log_bytes: i64,
+    /// Runners' logs that were read for what k6 measured, by what the summary was read from.
+    #[serde(skip_serializing_if = "Sources::is_empty")]
+    pub summaries: Sources,
     /// How long it took.
     pub duration_ms: u128,
     /// What went wrong, each on its own: the cycle went on.
@@ -156,6 +162,7 @@ impl Report {
             errors: failures.len(),
             logs_updated: with_new_lines.len(),
             log_bytes: captures.iter().map(|(_, captured)| captured.bytes).sum(),
+            summaries: Sources::new(),
             duration_ms: begun.instant.elapsed().as_millis(),
             failures,
             dry_run: None,
@@ -185,6 +192,7 @@ impl Report {
             errors: 0,
             logs_updated: 0,
             log_bytes: 0,
+            summaries: Sources::new(),
             duration_ms: 0,
             failures: Vec::new(),
             dry_run: None,
@@ -216,6 +224,11 @@ impl fmt::Display for Report {
             steps(self.logs_updated),
             self.log_bytes
         )?;
+        if !self.summaries.is_empty() {
+            let of = |(source, count): (&SummarySource, &u64)| format!("{count} {source}");
+            let summaries: Vec<String> = self.summaries.iter().map(of).collect();
+            writeln!(f, "  results    of runners: {}", summaries.join(", "))?;
+        }
         writeln!(f, "  errors     {}", self.errors)?;
         write!(f, "  duration   {} ms", self.duration_ms)?;
         for failure in &self.failures {
@@ -325,7 +338,7 @@ fn details(plans: &[StepPlan], captures: &Captures) -> Details {
 }
 
 /// What a dry run would have done, a line each.
-pub(super) fn changes(plans: &[StepPlan], captures: &Captures) -> Vec<String> {
+pub(super) fn changes(plans: &[StepPlan], captures: &Captures, summaries: &Sources) -> Vec<String> {
     let mut lines: HashMap<StepId, (i64, usize)> = HashMap::new();
     for (step_id, captured) in captures {
         let sum = lines.entry(*step_id).or_default();
@@ -356,6 +369,22 @@ pub(super) fn changes(plans: &[StepPlan], captures: &Captures) -> Vec<String> {
                 ));
             }
         }
+        let reported = plan
+            .streams
+            .iter()
+            .filter(|stream| stream.facts.role == Role::Runner && stream.todo.ends_the_log());
+        match reported.count() {
+            0 => {}
+            1 => changes.push(format!("store the results of 1 runner of {name}")),
+            runners => changes.push(format!("store the results of {runners} runners of {name}")),
+        }
+    }
+    match summaries.values().sum::<u64>() {
+        0 => {}
+        1 => changes.push("store the results of 1 runner whose log is complete".to_owned()),
+        runners => changes.push(format!(
+            "store the results of {runners} runners whose logs are complete"
+        )),
     }
     changes.iter().map(harmless::line).collect()
 }
@@ -428,6 +457,7 @@ mod tests {
             errors: 1,
             logs_updated: 2,
             log_bytes: 18_231,
+            summaries: Sources::new(),
             duration_ms: 133,
             failures: vec![Failure {
                 step: "browse".to_owned(),
@@ -443,7 +473,20 @@ mod tests {
             serde_json::to_string(&report).unwrap(),
             r#"{"outcome":"completed","total":3,"updated":2,"errors":1,"logsUpdated":2,"logBytes":18231,"durationMs":133,"failures":[{"step":"browse","k6TestName":"shop","namespace":"k6","error":"gone"}]}"#
         );
+        let report = Report {
+            summaries: Sources::from([(SummarySource::Json, 3), (SummarySource::Unreadable, 1)]),
+            ..report
+        };
+        let json = serde_json::to_string(&report).unwrap();
+        assert!(
+            json.contains(r#""summaries":{"json":3,"unreadable":1}"#),
+            "{json}"
+        );
         let text = report.to_string();
+        assert!(
+            text.contains("results    of runners: 3 json, 1 unreadable"),
+            "{text}"
+        );
         assert!(text.contains("3 active, 2 updated") && text.contains("browse (k6/shop): gone"));
         assert!(Report::disabled().to_string().contains("disabled"));
     }

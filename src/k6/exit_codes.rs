@@ -36,6 +36,9 @@ const fn row(code: i64, outcome: Outcome, name: &'static str, sentence: &'static
     }
 }
 
+/// The reason of a test that k6 ended with exit code 99.
+pub(crate) const THRESHOLDS_HAVE_FAILED: &str = "ThresholdsHaveFailed";
+
 const EXIT_CODES: &[ExitCode] = &[
     row(
         97,
@@ -52,7 +55,7 @@ const EXIT_CODES: &[ExitCode] = &[
     row(
         99,
         Outcome::Failed,
-        "ThresholdsHaveFailed",
+        THRESHOLDS_HAVE_FAILED,
         "one or more thresholds were crossed",
     ),
     row(

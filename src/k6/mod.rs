@@ -10,5 +10,5 @@ mod log;
 pub mod message;
 pub mod summary;
 
-pub(crate) use self::exit_codes::{Outcome, exit_code};
+pub(crate) use self::exit_codes::{Outcome, THRESHOLDS_HAVE_FAILED, exit_code};
 pub(crate) use self::log::{last_error, max_vus};

@@ -70,7 +70,7 @@ const ADVANCE_STREAMS: Statement = Statement {
         SET cursor_ts = new.value ->> 'cursor_ts', cursor_seen = new.value ->> 'cursor_seen',
             cursor_stepped = new.value ->> 'cursor_stepped', lines = new.value ->> 'lines',
             bytes = new.value ->> 'bytes', replaced = new.value ->> 'replaced', gaps = new.value ->> 'gaps',
-            complete = new.value ->> 'complete', quiet_read_at = NULL, next_seq = new.value ->> 'next_seq',
+            complete = new.value ->> 'complete', summary_due = new.value ->> 'complete' AND role = 'runner', quiet_read_at = NULL, next_seq = new.value ->> 'next_seq',
             hash_from = new.value ->> 'hash_from', hash = new.value ->> 'hash', hash_base = new.value ->> 'hash_base',
             gaps_hash = new.value ->> 'gaps_hash', seal = new.value ->> 'seal'
         FROM json_each($1) AS new
@@ -82,7 +82,7 @@ const ADVANCE_STREAMS: Statement = Statement {
         UPDATE log_streams
         SET cursor_ts = new.cursor_ts, cursor_seen = new.cursor_seen, cursor_stepped = new.cursor_stepped,
             lines = new.lines, bytes = new.bytes, replaced = new.replaced, gaps = new.gaps, complete = new.complete,
-            quiet_read_at = NULL, next_seq = new.next_seq, hash_from = new.hash_from, hash = new.hash,
+            summary_due = new.complete AND role = 'runner', quiet_read_at = NULL, next_seq = new.next_seq, hash_from = new.hash_from, hash = new.hash,
             hash_base = new.hash_base, gaps_hash = new.gaps_hash, seal = new.seal
         FROM json_to_recordset($1::json) AS new(id bigint, at_ts bigint, at_seen bigint, at_lines bigint,
             at_gaps bigint, cursor_ts bigint, cursor_seen bigint, cursor_stepped boolean, lines bigint, gaps bigint,

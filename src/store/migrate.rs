@@ -48,6 +48,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0006_line_times.sql"),
         include_str!("migrations/postgres/0006_line_times.sql"),
     ),
+    (
+        7,
+        "results",
+        include_str!("migrations/sqlite/0007_results.sql"),
+        include_str!("migrations/postgres/0007_results.sql"),
+    ),
 ];
 
 /// Keeps others from migrating until the transaction ends.

@@ -24,6 +24,8 @@ pub(crate) struct Overview {
     pub unsealed_steps: StepId,
     /// Streams with greater ids were made when there were seals.
     pub unsealed_streams: StreamId,
+    /// Complete logs of runners with greater ids were read for results.
+    pub underived_streams: StreamId,
     /// When a completed cycle last looked at the cluster, by the API server's clock.
     #[serde(with = "time::optional")]
     pub looked_at: Option<Timestamp>,
@@ -39,6 +41,7 @@ const OVERVIEW: Statement = Statement {
             'database_id', (SELECT min(id) FROM database_identity),
             'unsealed_steps', (SELECT max(unsealed_steps) FROM database_identity),
             'unsealed_streams', (SELECT max(unsealed_streams) FROM database_identity),
+            'underived_streams', (SELECT max(underived_streams) FROM database_identity),
             'looked_at', coalesce(
                 (SELECT coalesce(looked_at, started_at) FROM sync_cycles
                  WHERE outcome = 'completed' AND ($1 IS NULL OR cluster IS NULL OR cluster = $1) ORDER BY id DESC LIMIT 1),
@@ -52,6 +55,7 @@ const OVERVIEW: Statement = Statement {
             'database_id', (SELECT min(id) FROM database_identity),
             'unsealed_steps', (SELECT max(unsealed_steps) FROM database_identity),
             'unsealed_streams', (SELECT max(unsealed_streams) FROM database_identity),
+            'underived_streams', (SELECT max(underived_streams) FROM database_identity),
             'looked_at', coalesce(
                 (SELECT coalesce(looked_at, started_at) FROM sync_cycles
                  WHERE outcome = 'completed' AND ($1::text IS NULL OR cluster IS NULL OR cluster = $1) ORDER BY id DESC LIMIT 1),
@@ -72,7 +76,12 @@ const ORPHANS: Statement = Statement::both(
         UNION ALL SELECT 'log_chunks has ' || count(*) || ' rows of stream ' || stream_id || ', which is not there'
         FROM log_chunks WHERE NOT EXISTS (SELECT 1 FROM log_streams WHERE id = stream_id) GROUP BY stream_id
         UNION ALL SELECT 'log_gaps has ' || count(*) || ' rows of stream ' || stream_id || ', which is not there'
-        FROM log_gaps WHERE NOT EXISTS (SELECT 1 FROM log_streams WHERE id = stream_id) GROUP BY stream_id",
+        FROM log_gaps WHERE NOT EXISTS (SELECT 1 FROM log_streams WHERE id = stream_id) GROUP BY stream_id
+        UNION ALL SELECT 'runner_summaries has a row of stream ' || stream_id || ', which is not there'
+        FROM runner_summaries WHERE NOT EXISTS (SELECT 1 FROM log_streams WHERE id = stream_id)
+        UNION ALL SELECT 'there are results of step ' || step_id || ', which is not there'
+        FROM (SELECT step_id FROM step_metrics UNION SELECT step_id FROM step_checks UNION SELECT step_id FROM step_thresholds) results
+        WHERE NOT EXISTS (SELECT 1 FROM test_run_steps WHERE id = step_id)",
 );
 
 impl Reader {

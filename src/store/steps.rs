@@ -130,6 +130,7 @@ const ACTIVE_STEPS: Statement = Statement {
         WHERE id IN (
             SELECT id FROM test_run_steps WHERE status IN ('pending', 'initializing', 'running', 'finishing')
             UNION SELECT step_id FROM log_streams WHERE NOT complete
+            UNION SELECT step_id FROM log_streams WHERE summary_due
             UNION SELECT id FROM test_run_steps WHERE held
         ) AND ($1 IS NULL OR coalesce(nullif(namespace, ''), $2) IN (SELECT value FROM json_each($1)))
           AND ($3 IS NULL OR cluster IS NULL OR cluster NOT IN (SELECT uid FROM cluster_uids)
@@ -143,6 +144,7 @@ const ACTIVE_STEPS: Statement = Statement {
             WHERE id = ANY (ARRAY(
                 SELECT id FROM test_run_steps WHERE status IN ('pending', 'initializing', 'running', 'finishing')
                 UNION SELECT step_id FROM log_streams WHERE NOT complete
+                UNION SELECT step_id FROM log_streams WHERE summary_due
                 UNION SELECT id FROM test_run_steps WHERE held
             )) AND ($1::json IS NULL
                    OR coalesce(nullif(namespace, ''), $2) = ANY (ARRAY(SELECT json_array_elements_text($1::json))))
@@ -163,7 +165,8 @@ const OPEN_LOGS: Statement = Statement {
 };
 
 impl Reader {
-    /// The steps of `scope` that are not at their end: those without a verdict, and those whose logs are not complete. Those
+    /// The steps of `scope` that are not at their end: those without a verdict, and those whose logs
+    /// are not complete or not read for results. Those
     /// that name a cluster that the database does not know are among them.
     /// Rows that can't be understood come apart, each with what is wrong with it.
     ///

@@ -117,6 +117,20 @@ words! {
 }
 
 words! {
+    /// What a runner's summary was read from, or why there is none.
+    SummarySource {
+        /// A JSON summary: exact.
+        Json = "json",
+        /// The text for people: rounded.
+        Text = "text",
+        /// k6 printed none.
+        None = "none",
+        /// There is one, and it can't be read for certain.
+        Unreadable = "unreadable",
+    }
+}
+
+words! {
     /// Why lines may be missing.
     GapCause {
         /// The kubelet's log file was rotated or replaced between two reads (docs/facts.md,

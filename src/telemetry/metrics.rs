@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use crate::cluster::Traffic;
 use crate::cycle::Report;
-use crate::store::{GapCause, Status};
+use crate::store::{GapCause, Status, SummarySource};
 
 /// Upper bounds of the cycle durations, seconds: from a quiet cycle to the deadline.
 const DURATIONS: [f64; 12] = [
@@ -44,6 +44,7 @@ pub struct Metrics {
     log_bytes: Counter,
     log_lines: Counter,
     log_gaps: Family<Labels1, Counter>,
+    summaries: Family<Labels1, Counter>,
     holds: Gauge,
     errors: Family<Labels1, Counter>,
     last_success: Gauge<f64, AtomicU64>,
@@ -64,6 +65,7 @@ impl Metrics {
             log_bytes: Counter::default(),
             log_lines: Counter::default(),
             log_gaps: Family::default(),
+            summaries: Family::default(),
             holds: Gauge::default(),
             errors: Family::default(),
             last_success: Gauge::default(),
@@ -106,6 +108,11 @@ impl Metrics {
             metrics.log_gaps.clone(),
         );
         registry.register(
+            "summaries",
+            "Runners' logs that were read for what k6 measured, by source: json, text, none (k6 printed no summary) or unreadable",
+            metrics.summaries.clone(),
+        );
+        registry.register(
             "holds",
             "TestRuns that the last cycle left with the finalizer k6sync.dev/capture",
             metrics.holds.clone(),
@@ -142,6 +149,11 @@ impl Metrics {
         }
         for cause in GapCause::ALL {
             let _ = metrics.log_gaps.get_or_create(&[("cause", cause.as_str())]);
+        }
+        for source in SummarySource::ALL {
+            let _ = metrics
+                .summaries
+                .get_or_create(&[("source", source.as_str())]);
         }
         for kind in ["step", "cycle"] {
             let _ = metrics.errors.get_or_create(&[("kind", kind)]);
@@ -182,6 +194,11 @@ impl Metrics {
         for (cause, count) in &report.details.gaps {
             self.log_gaps
                 .get_or_create(&[("cause", cause.as_str())])
+                .inc_by(*count);
+        }
+        for (source, count) in &report.summaries {
+            self.summaries
+                .get_or_create(&[("source", source.as_str())])
                 .inc_by(*count);
         }
         self.holds

@@ -3,6 +3,7 @@
 //! `k6sync verify` calls [`run`]. It writes nothing, and holds neither a log nor a record in memory.
 
 mod report;
+mod results;
 mod rows;
 mod sight;
 
@@ -204,6 +205,11 @@ impl<P: Progress> Verifier<'_, P> {
                 streams = self.store.recorded(&[id]).await?;
                 problems = step_problems(&step, streams.len(), self.overview);
             }
+            let readable: Vec<&Recorded> = streams.iter().flatten().collect();
+            let reads_logs = self.reads_all;
+            problems.extend(
+                results::problems(self.store, id, &readable, self.overview, reads_logs).await?,
+            );
             let (run, name) = match &step {
                 Ok(step) => (step.test_run_id, step.name.clone()),
                 Err(bad) => (

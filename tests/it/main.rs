@@ -42,6 +42,7 @@ mod rbac;
 mod readers;
 mod record;
 mod recording;
+mod results;
 mod short_tests;
 mod signals;
 mod steps;

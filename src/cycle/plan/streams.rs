@@ -52,6 +52,13 @@ pub(crate) enum Todo {
     Close(Option<GapCause>),
 }
 
+impl Todo {
+    /// The log is complete when this is done, as far as it can be had.
+    pub(crate) fn ends_the_log(self) -> bool {
+        matches!(self, Self::Read { ended: true, .. } | Self::Close(_))
+    }
+}
+
 /// What to do about the lives that are seen, and about the streams of those that are not.
 pub(super) fn plan_streams(
     lives: &[Life],

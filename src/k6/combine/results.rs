@@ -17,6 +17,19 @@ pub struct StepResults {
     pub marks: Vec<MarkRow>,
 }
 
+impl StepResults {
+    /// Puts rows that have come in any order into the one of [`Combination::results`](super::Combination::results).
+    pub(crate) fn sort(&mut self) {
+        let key = |row: &MetricRow| (row.metric.clone(), row.stat.clone());
+        self.metrics.sort_by_cached_key(key);
+        let key = |row: &CheckRow| (row.path.clone(), row.name.clone());
+        self.checks.sort_by_cached_key(key);
+        let key = |row: &ThresholdRow| (row.metric.clone(), row.expression.clone());
+        self.thresholds.sort_by_cached_key(key);
+        self.marks.sort_by_cached_key(|row| row.metric.clone());
+    }
+}
+
 /// One stat of a metric over all runners: it is nowhere but from `low` to `high`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricRow {

@@ -72,6 +72,24 @@ pub enum Kind {
     Trend,
 }
 
+impl Kind {
+    /// The word in documents and tables.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Rate => "rate",
+            Self::Trend => "trend",
+        }
+    }
+
+    /// The kind with this word.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Counter, Self::Gauge, Self::Rate, Self::Trend];
+        all.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
 /// What values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -290,6 +308,21 @@ impl Summary {
 }
 
 impl Unit {
+    /// The word in documents and tables.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ms => "ms",
+            Self::Bytes => "bytes",
+            Self::None => "none",
+        }
+    }
+
+    /// The unit with this word.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Ms, Self::Bytes, Self::None];
+        all.into_iter().find(|unit| unit.as_str() == word)
+    }
+
     /// Of k6's own metrics, whose unit the JSON export does not say.
     pub(super) fn of_builtin(metric: &str) -> Option<Self> {
         let name = metric.split('{').next().unwrap_or(metric);

@@ -678,7 +678,12 @@ impl Cluster {
 
     /// Makes the namespace show a moment of the recording: TestRuns, pods and logs.
     pub async fn moment(&self, moment: &str) {
-        let folder = recording().join(moment);
+        self.moment_of("cluster", moment).await;
+    }
+
+    /// The same of another recording in `tests/data/recorded`.
+    pub async fn moment_of(&self, recording: &str, moment: &str) {
+        let folder = recordings().join(recording).join(moment);
         let list = |name: &str| -> Vec<Value> {
             let text = std::fs::read_to_string(folder.join(name)).unwrap();
             let list: Value = serde_json::from_str(&text).unwrap();
@@ -688,17 +693,29 @@ impl Cluster {
             let name = test_run["metadata"]["name"].as_str().unwrap();
             let object = json!({
                 "apiVersion": "k6.io/v1alpha1", "kind": "TestRun",
-                "metadata": {"name": name, "namespace": self.namespace}, "spec": test_run["spec"],
+                "metadata": {
+                    "name": name, "namespace": self.namespace, "labels": test_run["metadata"]["labels"],
+                },
+                "spec": test_run["spec"],
             });
             // From the second moment on it is there already.
             let _ = self
                 .try_request("POST", &self.test_runs(), "application/json", &object)
                 .await;
-            self.stage(name, test_run["status"]["stage"].as_str().unwrap())
-                .await;
+            if let Some(stage) = test_run["status"]["stage"].as_str() {
+                self.stage(name, stage).await;
+            }
         }
         for pod in list("pods.json") {
             let name = pod["metadata"]["name"].as_str().unwrap();
+            let containers: Vec<&str> = pod["spec"]["containers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|container| container["name"].as_str().unwrap())
+                .collect();
+            let images = containers.iter();
+            let images = images.map(|name| json!({"name": name, "image": "k6"}));
             let object = json!({
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": {
@@ -707,15 +724,19 @@ impl Cluster {
                 },
                 "spec": {
                     "nodeName": self.node, "restartPolicy": "Never",
-                    "containers": [{"name": "k6", "image": "k6"}],
+                    "containers": images.collect::<Vec<_>>(),
                 },
             });
             let _ = self
                 .try_request("POST", &self.pods(), "application/json", &object)
                 .await;
             self.pod_status(name, pod["status"].clone()).await;
-            self.log(name, "k6")
-                .load_timestamped(&recorded_log(moment, name));
+            for container in containers {
+                let file = folder.join("logs").join(format!("{name}.{container}.log"));
+                if let Ok(log) = std::fs::read(file) {
+                    self.log(name, container).load_timestamped(&log);
+                }
+            }
         }
     }
 }
@@ -780,9 +801,14 @@ fn phase(status: &Value) -> &'static str {
     }
 }
 
-/// Where the recording is.
+/// Where the recordings are.
+pub fn recordings() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recorded")
+}
+
+/// Where the first recording of a cluster is.
 pub fn recording() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recorded/cluster")
+    recordings().join("cluster")
 }
 
 /// The recorded answer of a log request, with its times.
