@@ -29,7 +29,7 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-target/debug/k6sync-standin --recording tests/data/recorded/cluster --moment t1 --kubeconfig "$folder/kubeconfig" \
+target/debug/k6sync-standin --recording tests/data/recorded/operator --moment t1 --kubeconfig "$folder/kubeconfig" \
     > "$folder/standin.log" 2>&1 &
 standin=$!
 for _ in $(seq 100); do
@@ -46,12 +46,12 @@ fi
 
 export KUBECONFIG=$folder/kubeconfig DATABASE_URL=sqlite://$folder/k6sync.db
 
-say "A cluster with four TestRuns: one running, three ended. k6sync sync-once:"
+say "A cluster with nine TestRuns: some are running, some could not even start. k6sync sync-once:"
 target/debug/k6sync sync-once
 say "What a dashboard reads now:"
 target/debug/examples/show
 
-say "Some seconds later the running test has ended. k6sync sync-once:"
+say "Some seconds later all tests have ended. k6sync sync-once:"
 # bash speaks enough HTTP for one request.
 address=${url#http://}
 exec 3<> "/dev/tcp/${address%:*}/${address##*:}"
@@ -61,6 +61,9 @@ exec 3>&-
 target/debug/k6sync sync-once
 say "And what a dashboard reads:"
 target/debug/examples/show
+
+say "What k6 measured, over all runners:"
+target/debug/examples/show results
 
 say "Is the record what the logs say? k6sync verify:"
 target/debug/k6sync verify

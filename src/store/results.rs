@@ -625,8 +625,9 @@ fn text_of(digest: Digest) -> String {
     }
 }
 
+/// A count. One that is none is a great one, which no real one equals.
 fn count(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 fn to_sql(count: u64) -> i64 {

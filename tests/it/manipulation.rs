@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::on_both_databases;
-use crate::support::cluster::{State, write_lines};
+use crate::support::cluster::{FIRST_LINE, State, recordings, write_lines};
 use crate::support::program::Run;
 use crate::support::{Cluster, Database, Program};
 
@@ -17,15 +17,28 @@ on_both_databases!(
     no_manipulation_of_an_ended_log_is_missed,
     no_manipulation_of_a_rotated_log_is_missed,
     no_manipulation_of_a_pruned_log_is_missed,
+    no_manipulation_of_results_is_missed,
 );
 
-const TABLES: [&str; 4] = ["test_run_steps", "log_streams", "log_chunks", "log_gaps"];
+const TABLES: [&str; 8] = [
+    "test_run_steps",
+    "log_streams",
+    "log_chunks",
+    "log_gaps",
+    "runner_summaries",
+    "step_metrics",
+    "step_checks",
+    "step_thresholds",
+];
+
+/// Rows of `step_metrics` that are manipulated.
+const METRICS: usize = 6;
 
 /// Copies of the database that are manipulated at a time.
 const COPIES: usize = 3;
 
 /// Columns that carry nothing of what was recorded.
-const WITHOUT_MEANING: [(&str, &str, &str); 7] = [
+const WITHOUT_MEANING: [(&str, &str, &str); 8] = [
     ("test_run_steps", "external_id", "the dashboard's own"),
     ("test_run_steps", "test_run_id", "the dashboard's own"),
     ("test_run_steps", "position", "the dashboard's own"),
@@ -44,6 +57,11 @@ const WITHOUT_MEANING: [(&str, &str, &str); 7] = [
         "log_streams",
         "quiet_read_at",
         "when to read a quiet log again; it says nothing of what was recorded",
+    ),
+    (
+        "log_streams",
+        "summary_due",
+        "whether to read the log for results; the next cycle does, and comes to the same",
     ),
 ];
 
@@ -99,6 +117,7 @@ async fn columns(database: &Database, table: &str) -> Vec<Column> {
             let is_key = match table {
                 "test_run_steps" | "log_streams" => name == "id",
                 "log_chunks" => name == "stream_id" || name == "seq",
+                "step_metrics" | "step_checks" | "step_thresholds" => name == "step_id",
                 _ => name == "stream_id",
             };
             Column {
@@ -118,16 +137,31 @@ async fn places(database: &Database, table: &str) -> Vec<String> {
     let place = match table {
         "test_run_steps" | "log_streams" => "'id = ' || id",
         "log_chunks" => "'stream_id = ' || stream_id || ' AND seq = ' || seq",
+        "runner_summaries" => "'stream_id = ' || stream_id",
+        "step_metrics" => {
+            "'step_id = ' || step_id || ' AND metric = ''' || metric || ''' AND stat = ''' || stat || ''''"
+        }
+        "step_checks" => "'step_id = ' || step_id || ' AND name = ''' || name || ''''",
+        "step_thresholds" => "'step_id = ' || step_id || ' AND metric = ''' || metric || ''''",
         _ => "'stream_id = ' || stream_id || ' AND cause = ''' || cause || ''''",
     };
     let order = match table {
         "log_chunks" => "stream_id, seq",
         "log_gaps" => "stream_id, cause",
+        "runner_summaries" => "stream_id",
+        "step_metrics" => "step_id, metric, stat",
+        "step_checks" => "step_id, name",
+        "step_thresholds" => "step_id, metric",
         _ => "id",
     };
-    database
+    let mut places = database
         .texts(&format!("SELECT {place} FROM {table} ORDER BY {order}"))
-        .await
+        .await;
+    // The metrics of a step are alike.
+    if table == "step_metrics" {
+        places.truncate(METRICS);
+    }
+    places
 }
 
 /// Values that a column is given in place of its own.
@@ -139,6 +173,9 @@ fn others(column: &Column) -> Vec<String> {
     if column.is_bytes {
         let others = ["NULL", "''", "'x'", "'x' || {name}", "{name} || {name}"];
         return others.map(|other| other.replace("{name}", name)).to_vec();
+    }
+    if name == "document" {
+        return vec!["NULL".to_owned(), "'{}'".to_owned()];
     }
     if column.is_time {
         return vec![
@@ -157,8 +194,11 @@ fn others(column: &Column) -> Vec<String> {
             "state" => &["waiting", "running", "terminated"],
             "role" => &["starter", "runner", "other"],
             "cause" => &["pruned", "deleted", "clock"],
+            "source" => &["json", "text", "none", "unreadable"],
+            "kind" => &["counter", "gauge", "rate", "trend"],
+            "unit" => &["ms", "bytes", "none"],
             "body" => &["other line\n"],
-            "seal" | "facts_seal" | "hash" | "hash_base" | "gaps_hash" => {
+            "seal" | "facts_seal" | "results_seal" | "hash" | "hash_base" | "gaps_hash" => {
                 &["unsealed", "new", NO_HASH]
             }
             _ => &[],
@@ -508,5 +548,35 @@ async fn no_manipulation_of_a_pruned_log_is_missed(database: Database) {
         .number("SELECT count(*) FROM log_gaps WHERE cause = 'pruned'")
         .await;
     assert_eq!(pruned, 1);
+    none_is_missed(&cluster, &database).await;
+}
+
+async fn no_manipulation_of_results_is_missed(database: Database) {
+    let cluster = Cluster::start().await;
+    let mut pods = Vec::new();
+    for (name, recorded) in [
+        ("shop", "http-failing.compact"),
+        ("cart", "checks-only.compact"),
+    ] {
+        let run = cluster.running(name, 1).await;
+        let file = recordings()
+            .join("k6/summaries")
+            .join(recorded)
+            .join("log.txt");
+        let text = std::fs::read(file).unwrap();
+        let log = cluster.log(&run[0], "k6");
+        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let at = FIRST_LINE + i64::try_from(number).unwrap();
+            log.write_line(at, line);
+        }
+        pods.extend(run);
+    }
+    end(&cluster, &database, &pods).await;
+    for table in ["step_metrics", "step_checks", "step_thresholds"] {
+        let rows = database
+            .number(&format!("SELECT count(*) FROM {table}"))
+            .await;
+        assert!(rows > 0, "{table} is empty");
+    }
     none_is_missed(&cluster, &database).await;
 }

@@ -1,6 +1,7 @@
 //! What k6 measured, from the ends of runners' logs into rows: in the cycle that completes them, or later.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use k6sync_standin::Log;
@@ -18,6 +19,7 @@ on_both_databases!(
     a_runner_without_a_summary_is_seen,
     a_dry_run_says_what_was_reported_and_stores_nothing,
     a_long_log_is_read_from_its_end,
+    the_sql_of_the_docs_can_be_copied,
 );
 
 /// The tables of results, but for their seals.
@@ -398,6 +400,92 @@ async fn a_long_log_is_read_from_its_end(database: Database) {
             .await,
         1
     );
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+async fn the_sql_of_the_docs_can_be_copied(database: Database) {
+    let _cluster = recorded(&database).await;
+    // As the docs name them.
+    for (is, docs) in [("nightly-7", "nightly")] {
+        database
+            .execute(&format!(
+                "UPDATE test_runs SET name = '{docs}' WHERE name = '{is}'"
+            ))
+            .await;
+    }
+    let id = database
+        .number("SELECT id FROM test_runs WHERE name = 'nightly'")
+        .await;
+    let page = read("docs/results.md");
+    let queries: Vec<&str> = page
+        .split("```sql\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(queries.len(), 5);
+    for query in queries {
+        let query = query.trim().trim_end_matches(';');
+        let of_run = query.replace("= 7", &format!("= {id}"));
+        let rows = database
+            .number(&format!("SELECT count(*) FROM ({of_run}) found"))
+            .await;
+        // There is no second nightly run to compare with.
+        assert_eq!(
+            rows > 0,
+            !query.contains("previous"),
+            "{rows} rows: {query}"
+        );
+    }
+}
+
+/// The dashboard for Grafana: each query is sent to a real PostgreSQL, with what Grafana puts in place of its macros.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queries_of_the_dashboard_yield_what_its_panels_show() {
+    let database = Database::postgres().await;
+    let _cluster = recorded(&database).await;
+    let dashboard: Value = serde_json::from_str(&read("docs/grafana-results.json")).unwrap();
+    let with_macros = |sql: &str| {
+        sql.replace("$__timeFrom()", "'2020-01-01T00:00:00Z'")
+            .replace("$__timeTo()", "'2100-01-01T00:00:00Z'")
+            .replace("${name}", "SELECT name FROM test_runs")
+    };
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert_eq!(panels.len(), 9);
+    for panel in panels {
+        let sql = with_macros(panel["targets"][0]["rawSql"].as_str().unwrap());
+        assert!(!sql.contains('$'), "{sql}");
+        let rows = database
+            .texts(&format!(
+                "SELECT row_to_json(found)::text FROM ({sql}) found"
+            ))
+            .await;
+        assert!(!rows.is_empty(), "{}: {sql}", panel["title"]);
+        let row: Value = serde_json::from_str(&rows[0]).unwrap();
+        let columns = row.as_object().unwrap();
+        assert!(columns.values().any(|value| !value.is_null()), "{row}");
+        // What a field is called, and how it is shown, must be there.
+        for of_field in panel["fieldConfig"]["overrides"].as_array().unwrap() {
+            let name = of_field["matcher"]["options"].as_str().unwrap();
+            assert!(
+                columns.contains_key(name),
+                "{}: no {name}: {row}",
+                panel["title"]
+            );
+        }
+        if panel["title"] == "Runs" {
+            assert_eq!(
+                row["runs"],
+                database
+                    .number("SELECT count(*) FROM test_runs WHERE started_at IS NOT NULL")
+                    .await
+            );
+        }
+    }
+    let variable = &dashboard["templating"]["list"][0]["query"];
+    assert!(!database.texts(variable.as_str().unwrap()).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

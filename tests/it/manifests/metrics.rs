@@ -18,6 +18,7 @@ const METRICS: &[&str] = &[
     "k6sync_log_bytes_total",
     "k6sync_log_lines_total",
     "k6sync_log_gaps_total",
+    "k6sync_summaries_total",
     "k6sync_holds",
     "k6sync_errors_total",
     "k6sync_kubernetes_requests_total",

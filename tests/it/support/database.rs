@@ -206,12 +206,16 @@ impl Database {
 
     /// The statements that bring the record back as it is now.
     pub async fn save(&self) -> Vec<String> {
-        const TABLES: [&str; 5] = [
+        const TABLES: [&str; 9] = [
             "test_runs",
             "test_run_steps",
             "log_streams",
             "log_chunks",
             "log_gaps",
+            "runner_summaries",
+            "step_metrics",
+            "step_checks",
+            "step_thresholds",
         ];
         let mut statements = Vec::new();
         for table in TABLES.iter().rev() {
