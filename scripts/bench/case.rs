@@ -15,9 +15,23 @@ pub(crate) enum Phase {
     Quiet,
     /// All runs are over and recorded.
     Finished,
+    /// Everything is new, and all runs are over.
+    Ended,
+    /// The same, and each runner's log ends with a summary.
+    Reported,
 }
 
 impl Phase {
+    /// The database is empty before each round.
+    pub(crate) fn is_first(self) -> bool {
+        matches!(self, Self::First | Self::Ended | Self::Reported)
+    }
+
+    /// The runs are over.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Ended | Self::Reported)
+    }
+
     pub(crate) const ALL: [Self; 4] = [Self::First, Self::Steady, Self::Quiet, Self::Finished];
 
     pub(crate) fn name(self) -> &'static str {
@@ -26,6 +40,8 @@ impl Phase {
             Self::Steady => "steady",
             Self::Quiet => "quiet",
             Self::Finished => "finished",
+            Self::Ended => "ended",
+            Self::Reported => "reported",
         }
     }
 }
@@ -59,6 +75,14 @@ impl Case {
         history: 0,
         namespaces: 1,
         syncs: 1,
+    };
+
+    /// A thousand runners of one run that end in one cycle.
+    pub(crate) const REPORTED: Self = Self {
+        runs: 1,
+        runners: 1_000,
+        phase: Phase::Reported,
+        ..Self::USUAL
     };
 
     pub(crate) fn pods(self) -> usize {
@@ -193,6 +217,14 @@ fn all_groups(quick: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = cases.into_iter().map(Group::of).collect();
     groups.push(Group::with_and_without_history(1_000_000));
     groups.push(Group::of_one_sync_and_many(4));
+    let ended = Case {
+        phase: Phase::Ended,
+        ..Case::REPORTED
+    };
+    groups.push(Group {
+        members: vec![(ended, "ours"), (Case::REPORTED, "ours")],
+        rounds: 5,
+    });
     // Its memory is what is wanted to know.
     let many_large = Case {
         runners: 1_000,

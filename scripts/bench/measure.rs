@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use k6sync_standin::{Options, Spec, Stage, Standin};
+use k6sync_standin::{Cluster, Options, Spec, Stage, Standin};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use wait4::Wait4;
 
 use crate::case::{Case, Group, NEW_LINES, Phase};
@@ -18,6 +19,9 @@ const INTERVAL_SECONDS: i64 = 20;
 const START: i64 = 1_768_003_200;
 /// The first namespace; the next ones are numbered.
 const NAMESPACE: &str = "k6-runs";
+
+/// What k6 printed.
+const SUMMARY: &str = "tests/data/recorded/k6/summaries/scenarios-groups.export-stderr/log.txt";
 
 /// A line of the results: medians of the rounds.
 #[derive(Clone, Debug, Serialize)]
@@ -110,9 +114,9 @@ impl Bench {
                 runs: case.runs / case.namespaces,
                 runners: case.runners,
                 lines: case.lines,
-                stage: match case.phase {
-                    Phase::Finished => Stage::Finished,
-                    _ => Stage::Started,
+                stage: match case.phase.is_over() {
+                    true => Stage::Finished,
+                    false => Stage::Started,
                 },
                 ..Spec::default()
             });
@@ -124,9 +128,12 @@ impl Bench {
             standin.kubeconfig(NAMESPACE),
         )?;
         let pods = cluster.list("pods", Some(NAMESPACE));
+        if case.phase == Phase::Reported {
+            report(&cluster, &pods)?;
+        }
         let names = pods.iter().filter_map(|pod| {
             // The starter's and the initializer's logs are read once, at the first sync.
-            let is_live = pod["status"]["phase"] == "Running" || case.phase == Phase::First;
+            let is_live = pod["status"]["phase"] == "Running" || case.phase.is_first();
             let container = pod["spec"]["containers"][0]["name"].as_str()?;
             let name = pod["metadata"]["name"].as_str()?;
             is_live.then(|| format!("{name} {container}\n"))
@@ -148,7 +155,7 @@ impl Bench {
             bench.succeed(migrate).await?;
             bench.database.fill(case.history).await?;
         }
-        if case.phase != Phase::First && subject != "naive" {
+        if !case.phase.is_first() && subject != "naive" {
             bench.run().await?;
         }
         bench
@@ -161,7 +168,9 @@ impl Bench {
     /// Before each round: makes new what is to be new in it.
     async fn prepare(&mut self, round: usize) -> Result<()> {
         match self.case.phase {
-            Phase::First if round > 0 => self.database.empty(self.folder.path()).await?,
+            phase if phase.is_first() && round > 0 => {
+                self.database.empty(self.folder.path()).await?
+            }
             Phase::Steady => {
                 self.now += INTERVAL_SECONDS;
                 self.since = Some(self.now);
@@ -173,7 +182,7 @@ impl Bench {
                 }
             }
             Phase::Quiet => self.since = Some(self.now),
-            Phase::First | Phase::Finished => {}
+            Phase::First | Phase::Ended | Phase::Reported | Phase::Finished => {}
         }
         Ok(())
     }
@@ -286,6 +295,22 @@ impl Bench {
     async fn end(self) -> Result<()> {
         self.database.end().await
     }
+}
+
+/// Each runner ends its log with what k6 printed for a script with scenarios, groups and thresholds, as text and as JSON.
+fn report(cluster: &Cluster, pods: &[Value]) -> Result<()> {
+    let summary = std::fs::read(SUMMARY).with_context(|| SUMMARY.to_owned())?;
+    for pod in pods {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        if pod["metadata"]["labels"]["runner"] != "true" {
+            continue;
+        }
+        let log = cluster.log(NAMESPACE, name, "k6");
+        for (number, line) in (0..).zip(summary.split(|byte| *byte == b'\n')) {
+            log.write_line((START + 1) * 1_000_000_000 + number, line);
+        }
+    }
+    Ok(())
 }
 
 fn namespaces(case: Case) -> Vec<String> {

@@ -125,6 +125,23 @@ pub(crate) fn promises(rows: &[Row]) {
             find(large.with_log(100_000), "ours").map(|row| row.peak_rss_mb),
             "under 64",
         );
+        let reported = Case::REPORTED;
+        let ended = Case {
+            phase: Phase::Ended,
+            ..reported
+        };
+        say(
+            "results of 1,000 runners that end in one cycle: s",
+            wall(reported, "ours")
+                .zip(wall(ended, "ours"))
+                .map(|(with, without)| with - without),
+            "under 2",
+        );
+        say(
+            "results of 1,000 runners: peak memory, MB",
+            find(reported, "ours").map(|row| row.peak_rss_mb),
+            "under 64",
+        );
         say(
             "1,000,000 finished steps: x empty history",
             // Measured beside each other: the last rows of their kind.

@@ -11,7 +11,7 @@ use crate::store::{
 /// Appends in one transaction: others wait for it, and with a great many it takes no less time for each.
 const MOST_APPENDS: usize = 256;
 /// Bytes of log in one transaction, but for the last append's.
-const MOST_BYTES: usize = 2 * 1024 * 1024;
+const MOST_BYTES: usize = 1024 * 1024;
 
 /// Takes what is to be appended. Each stream has one capture, so that no stream is twice in a transaction.
 #[derive(Clone, Debug)]

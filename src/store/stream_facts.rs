@@ -11,6 +11,9 @@ use super::statement::Statement;
 use super::words::{Role, StreamState};
 use super::{Store, StoreError, time};
 
+/// Lives noted with one statement.
+const BATCH: usize = 500;
+
 /// One container life; the key of a log stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct StreamKey {
@@ -135,22 +138,26 @@ impl Store {
             facts: &'a StreamFacts,
             facts_seal: Digest,
         }
-        let rows: Vec<Row<'_>> = facts
-            .iter()
-            .map(|facts| Row {
+        // Rows at a time: the JSON of ten thousand, and what a database makes of it, would take more room than all logs.
+        let batch = |facts: &[&StreamFacts]| {
+            let row = |facts| Row {
                 facts,
-                facts_seal: facts.seal(),
-            })
-            .collect();
+                facts_seal: StreamFacts::seal(facts),
+            };
+            let rows: Vec<Row<'_>> = facts.iter().copied().map(row).collect();
+            json(&rows)
+        };
         let mut step_ids: Vec<StepId> = facts.iter().map(|facts| facts.step_id).collect();
         step_ids.sort_unstable();
         step_ids.dedup();
-        let (rows, step_ids) = (json(&rows), json(&step_ids));
+        let step_ids = json(&step_ids);
         transaction!(self, "note the state of containers", tx => {
             sqlx::query(self.sql(LOCK_STEPS)).bind(&step_ids).fetch_all(&mut *tx).await?;
             // The difference of the two is how many were made: a counter that somebody changed stays wrong, and is found.
             sqlx::query(self.sql(COUNT_STREAMS_OFF)).bind(&step_ids).execute(&mut *tx).await?;
-            sqlx::query(self.sql(PUT_STREAMS)).bind(&rows).execute(&mut *tx).await?;
+            for facts in facts.chunks(BATCH) {
+                sqlx::query(self.sql(PUT_STREAMS)).bind(batch(facts)).execute(&mut *tx).await?;
+            }
             sqlx::query(self.sql(COUNT_STREAMS_IN)).bind(&step_ids).execute(&mut *tx).await?;
         })
     }

@@ -213,6 +213,7 @@ async fn a_dry_run_leaves_every_table_as_it_is(database: Database) {
     let changes = [
         format!("set shop ({namespace}/shop) from running to failed"),
         format!("append 2 log lines to shop ({namespace}/shop)"),
+        format!("store the results of 1 runner of shop ({namespace}/shop)"),
         format!("adopt late ({namespace}/late)"),
         format!("set late ({namespace}/late) from pending to initializing"),
     ];
@@ -337,7 +338,7 @@ async fn each_cycle_leaves_a_row(database: Database) {
 }
 
 async fn migrate_makes_the_tables_once(database: Database) {
-    const TABLES: [&str; 11] = [
+    const TABLES: [&str; 15] = [
         "_sqlx_migrations",
         "cluster_uids",
         "clusters",
@@ -345,6 +346,10 @@ async fn migrate_makes_the_tables_once(database: Database) {
         "log_chunks",
         "log_gaps",
         "log_streams",
+        "runner_summaries",
+        "step_checks",
+        "step_metrics",
+        "step_thresholds",
         "sync_cycles",
         "sync_errors",
         "test_run_steps",
@@ -353,7 +358,7 @@ async fn migrate_makes_the_tables_once(database: Database) {
     let first = Program::migrate(&database).run().await;
     assert_eq!(first.code, 0, "{first:?}");
     assert!(
-        first.stdout.ends_with(" has schema version 6\n"),
+        first.stdout.ends_with(" has schema version 7\n"),
         "{}",
         first.stdout
     );
