@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::plan::{StepPlan, Todo};
 use super::streams::Streams;
@@ -30,7 +30,7 @@ const FIRST_CHUNKS: i64 = 2;
 const MOST_CHUNKS: i64 = 256;
 /// Summaries stored at a time.
 const BATCH: usize = 200;
-/// A verdict waits no longer. What is left is still due.
+/// Verdicts wait no longer. What is left is still due.
 const TIME_TO_DERIVE: Duration = Duration::from_secs(20);
 
 /// How many summaries came of which source.
@@ -54,31 +54,22 @@ pub(super) async fn derive(
         .collect();
     if !steps.is_empty() {
         let due = store.due_summaries(&steps).await?;
-        let mut late = due.is_empty();
+        let until = Instant::now() + TIME_TO_DERIVE;
         for logs in due.chunk_by(|a, b| a.step_id == b.step_id) {
-            let Some(plan) = plans
-                .iter_mut()
-                .find(|plan| plan.step.id == logs[0].step_id)
-            else {
+            let id = logs[0].step_id;
+            let Some(plan) = plans.iter_mut().find(|plan| plan.step.id == id) else {
                 continue;
             };
-            if late {
-                break;
-            }
-            match timeout(
-                TIME_TO_DERIVE,
-                derive_step(store, logs, &mut sources, &|_| {}),
-            )
-            .await
-            {
-                Ok(Ok(_)) => {}
+            let work = derive_step(store, logs, &mut sources, &|_| {});
+            match timeout_at(until, work).await {
+                Ok(Ok(())) => {}
                 Ok(Err(error)) if error.is_general() => return Err(error),
                 Ok(Err(error)) => plan
                     .errors
                     .push(format!("its results were not stored: {error}")),
                 Err(_) => {
-                    late = true;
                     tracing::warn!("there was no time for all results; the next cycle goes on");
+                    break;
                 }
             }
         }
