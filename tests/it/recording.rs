@@ -45,7 +45,7 @@ async fn statuses_and_verdicts_follow_the_moments(database: Database) {
     assert_eq!(messages[1], "-");
     assert_eq!(
         messages[2],
-        "thresholds on metrics 'checks' have been crossed"
+        "checks rate>1.1: 100 %, failed on 1 of 1 runner"
     );
     assert!(
         messages[3].starts_with("Error: setup exploded: cannot reach auth service at setup"),
