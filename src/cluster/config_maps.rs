@@ -11,7 +11,6 @@ use super::request::{Request, Resource};
 /// A ConfigMap, as far as it is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigMap {
-    /// `data`
     pub(crate) data: BTreeMap<String, String>,
     /// `metadata.annotations`
     pub(crate) annotations: BTreeMap<String, String>,
@@ -48,7 +47,6 @@ impl ConfigMap {
 /// What to change in a ConfigMap; `None` removes a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct ConfigMapChange {
-    /// `data`
     pub(crate) data: BTreeMap<&'static str, Option<String>>,
     /// `metadata.annotations`
     pub(crate) annotations: BTreeMap<&'static str, Option<String>>,

@@ -18,9 +18,7 @@ pub(crate) struct User {
     /// `uid`
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) uid: String,
-    /// `groups`
     pub(crate) groups: Vec<String>,
-    /// `extra`
     pub(crate) extra: BTreeMap<String, Vec<String>>,
 }
 

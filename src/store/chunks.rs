@@ -44,7 +44,6 @@ impl Chunk {
 /// A row of `log_chunks`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChunkRow {
-    /// `seq`
     pub seq: i64,
     /// The rest.
     pub chunk: Chunk,

@@ -20,7 +20,6 @@ use super::{Store, StoreError, time};
 pub(crate) struct StepSummary {
     /// Its run.
     pub test_run_id: RunId,
-    /// `status`.
     pub status: Status,
     /// `started_at`; one that can't be read counts for nothing.
     #[serde(deserialize_with = "time::lenient")]
@@ -33,9 +32,7 @@ pub(crate) struct StepSummary {
 /// A run's status as its steps say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct RunRecord {
-    /// `id`.
     pub id: RunId,
-    /// `status`.
     pub status: Status,
     /// The earliest start of its steps.
     #[serde(with = "time::optional")]

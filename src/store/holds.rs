@@ -11,15 +11,10 @@ use super::{Reader, StepScope, Store, StoreError};
 /// A step whose TestRun has our finalizer, or may have it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct HeldStep {
-    /// `id`.
     pub id: StepId,
-    /// `namespace`.
     pub namespace: String,
-    /// `k6_test_name`.
     pub k6_test_name: String,
-    /// `k6_uid`.
     pub k6_uid: Option<String>,
-    /// `cluster`.
     pub cluster: Option<String>,
 }
 

@@ -79,7 +79,6 @@ impl RunnerSummary {
 pub(crate) struct SummaryRow {
     /// What it says.
     pub summary: RunnerSummary,
-    /// `seal`
     pub seal: Digest,
 }
 

@@ -13,28 +13,20 @@ use super::{Reader, Status, StepRecord, StepUpdate, StoreError, time};
 /// A row of `test_run_steps`, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct StepRow {
-    /// `id`
     pub id: StepId,
-    /// `test_run_id`
     pub test_run_id: RunId,
-    /// `position`
     pub position: i64,
-    /// `name`
     pub name: String,
     /// `namespace`; none if it is empty.
     pub namespace: Option<String>,
-    /// `k6_test_name`
     pub k6_test_name: String,
     /// `created_at`
     #[serde(with = "time")]
     pub created_at: Timestamp,
-    /// `version`
     pub version: i64,
-    /// `held`
     pub held: bool,
     /// How many streams were made for it.
     pub streams: i64,
-    /// `seal`
     pub seal: Digest,
     /// When the last cycle that saw it began.
     #[serde(deserialize_with = "time::lenient")]

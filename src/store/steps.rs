@@ -26,11 +26,8 @@ pub(crate) struct StepScope<'a> {
 /// A row of `test_run_steps`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Step {
-    /// `id`.
     pub id: StepId,
-    /// `test_run_id`.
     pub test_run_id: RunId,
-    /// `name`.
     pub name: String,
     /// `namespace`; empty in the table means the default one, filled in when read.
     pub namespace: String,
@@ -109,11 +106,8 @@ impl Default for StepRecord {
 /// A row of a step that can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadStep {
-    /// `id`.
     pub id: Option<StepId>,
-    /// `name`.
     pub name: Option<String>,
-    /// `k6_test_name`.
     pub k6_test_name: Option<String>,
     /// What is wrong with it.
     pub error: String,

@@ -33,11 +33,8 @@ pub(crate) struct StreamFacts {
     pub key: StreamKey,
     /// The step it belongs to.
     pub step_id: StepId,
-    /// `pod_name`.
     pub pod_name: String,
-    /// `role`.
     pub role: Role,
-    /// `state`.
     pub state: StreamState,
     /// `exit_code` of one that has ended.
     pub exit_code: Option<i64>,

@@ -14,7 +14,6 @@ use super::{Reader, Store, StoreError, time};
 /// A row of `log_streams`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stream {
-    /// `id`.
     pub id: StreamId,
     /// What the cluster showed when it was last looked at.
     #[serde(flatten)]
