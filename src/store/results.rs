@@ -247,9 +247,9 @@ const DELETE_ROWS: [&str; 3] = [
     "DELETE FROM step_thresholds WHERE step_id = $1",
 ];
 
-/// (step id) → metric, kind, unit, stat, low, high
+/// (step id) → metric, kind, unit, stat, runners, low, high
 const METRICS: Statement = Statement::both(
-    "SELECT metric, kind, unit, stat, low, high FROM step_metrics WHERE step_id = $1",
+    "SELECT metric, kind, unit, stat, runners, low, high FROM step_metrics WHERE step_id = $1",
 );
 
 /// (step id) → path, name, passes, fails
@@ -418,7 +418,7 @@ impl Reader {
             "read the results of a step",
             sqlx::query_as(self.sql(RESULTS_OF)).bind(step_id)
         )?;
-        let metrics: Vec<(String, String, String, String, f64, f64)> = fetch_all!(
+        let metrics: Vec<(String, String, String, String, i64, f64, f64)> = fetch_all!(
             self,
             "read the metrics of a step",
             sqlx::query_as(self.sql(METRICS)).bind(step_id)
@@ -434,11 +434,12 @@ impl Reader {
             runners_reported: count(runners_reported),
             metrics: metrics
                 .into_iter()
-                .map(|(metric, kind, unit, stat, low, high)| MetricRow {
+                .map(|(metric, kind, unit, stat, runners, low, high)| MetricRow {
                     metric,
                     kind: Kind::parse(&kind).unwrap_or(Kind::Gauge),
                     unit: Unit::parse(&unit).unwrap_or(Unit::None),
                     stat,
+                    runners: count(runners),
                     low,
                     high,
                 })
@@ -670,13 +671,14 @@ macro_rules! insert_results {
                 results: &StepResults,
             ) -> Result<(), sqlx::Error> {
                 for rows in results.metrics.chunks(ROWS) {
-                    QueryBuilder::new("INSERT INTO step_metrics (step_id, metric, kind, unit, stat, low, high) ")
+                    QueryBuilder::new("INSERT INTO step_metrics (step_id, metric, kind, unit, stat, runners, low, high) ")
                         .push_values(rows, |mut row, metric| {
                             row.push_bind(step_id)
                                 .push_bind(&metric.metric)
                                 .push_bind(metric.kind.as_str())
                                 .push_bind(metric.unit.as_str())
                                 .push_bind(&metric.stat)
+                                .push_bind(to_sql(metric.runners))
                                 .push_bind(metric.low)
                                 .push_bind(metric.high);
                         })

@@ -155,6 +155,15 @@ async fn what_all_runners_measured_is_stored_when_their_logs_are_complete(databa
         assert_eq!(stored, [sum], "{name}");
     }
 
+    // The third runner has no orders, and says so in no number.
+    let lacking = database
+        .number(
+            "SELECT count(DISTINCT metric) FROM step_metrics JOIN test_run_steps ON id = step_id
+             WHERE k6_test_name = 'shop-buy' AND runners = 2",
+        )
+        .await;
+    assert!(lacking > 0);
+
     let messages = database
         .texts("SELECT k6_test_name || ': ' || message FROM test_run_steps WHERE status = 'failed' ORDER BY 1")
         .await;

@@ -264,6 +264,7 @@ impl Joint {
             kind,
             unit,
             stat: stat.to_owned(),
+            runners: self.runners,
             low: value.low(),
             high: value.high(),
         };

@@ -41,6 +41,8 @@ pub struct MetricRow {
     pub unit: Unit,
     /// k6's word: `avg`, `p(95)`, `count`, …
     pub stat: String,
+    /// How many runners have samples of the metric: what others lack is in no value.
+    pub runners: u64,
     /// The least that it may be.
     pub low: f64,
     /// The most that it may be.

@@ -27,13 +27,15 @@ CREATE TABLE runner_summaries (
     seal        TEXT NOT NULL
 );
 
--- All runners of a step together. The value is nowhere but from low to high; they are equal where it is exact.
+-- All runners of a step together. The value is nowhere but from low to high; they are equal where it is exact. runners: how many
+-- of them have the metric.
 CREATE TABLE step_metrics (
     step_id BIGINT NOT NULL REFERENCES test_run_steps (id) ON DELETE CASCADE,
     metric  TEXT NOT NULL,
     kind    TEXT NOT NULL CHECK (kind IN ('counter', 'gauge', 'rate', 'trend')),
     unit    TEXT NOT NULL CHECK (unit IN ('ms', 'bytes', 'none')),
     stat    TEXT NOT NULL,
+    runners BIGINT NOT NULL,
     low     DOUBLE PRECISION NOT NULL,
     high    DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (step_id, metric, stat)
