@@ -1,5 +1,6 @@
 //! Rows as JSON, in both directions.
 
+use futures_util::{Stream, TryStreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,15 +13,24 @@ pub(super) fn json(value: &impl Serialize) -> String {
     text::without_nul(json)
 }
 
-pub(super) fn rows_of<T: DeserializeOwned>(rows: Vec<String>) -> Result<Vec<T>, sqlx::Error> {
-    let mut read = Vec::with_capacity(rows.len());
-    // Each text is given back when it was read: there may be ten thousand.
-    for row in rows {
-        let row = serde_json::from_str(&row)
-            .map_err(|error| sqlx::Error::Decode(format!("{error} in the row {row}").into()))?;
-        read.push(row);
+/// Rows whose JSON comes one by one.
+pub(super) async fn each<T: DeserializeOwned>(
+    mut rows: impl Stream<Item = Result<String, sqlx::Error>> + Unpin,
+) -> Result<Vec<T>, sqlx::Error> {
+    let mut read = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        read.push(row_of(&row)?);
     }
     Ok(read)
+}
+
+pub(super) fn rows_of<T: DeserializeOwned>(rows: Vec<String>) -> Result<Vec<T>, sqlx::Error> {
+    rows.iter().map(|row| row_of(row)).collect()
+}
+
+fn row_of<T: DeserializeOwned>(row: &str) -> Result<T, sqlx::Error> {
+    serde_json::from_str(row)
+        .map_err(|error| sqlx::Error::Decode(format!("{error} in the row {row}").into()))
 }
 
 /// A row that could be read, or what is wrong with it, with what of it can be told.

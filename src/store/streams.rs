@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{StepId, StreamId};
 use super::proof::{self, Digest};
-use super::query::{rows, transaction};
-use super::rows::{Read, json, read, rows_of};
+use super::query::{rows, rows_as, transaction};
+use super::rows::{Read, json, read};
 use super::statement::Statement;
 use super::stream_facts::StreamFacts;
 use super::{Reader, Store, StoreError, time};
@@ -217,8 +217,11 @@ impl Reader {
             return Ok(Vec::new());
         }
         let step_ids = json(&step_ids);
-        let rows = rows!(self, "read the log streams", STREAMS, &step_ids)?;
-        rows_of(rows).map_err(|error| self.failed("read the log streams", &error))
+        rows_as!(
+            self,
+            "read the log streams",
+            sqlx::query_scalar(self.sql(STREAMS)).bind(&step_ids)
+        )
     }
 
     /// The streams of these steps.
