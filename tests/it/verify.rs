@@ -427,8 +427,15 @@ async fn a_chunk_with_the_last_number_stops_neither_verify_nor_sync(database: Da
 /// The disk, not somebody: nothing is said to be altered, and what can be read is verified.
 #[tokio::test]
 async fn a_damaged_page_is_no_change_of_the_record() {
+    // The end of a log that is complete is read for results too.
+    for ended in [false, true] {
+        damage(ended).await;
+    }
+}
+
+async fn damage(ended: bool) {
     let database = Database::sqlite();
-    let (_cluster, pod) = recorded(&database, 5, false).await;
+    let (_cluster, pod) = recorded(&database, 5, ended).await;
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
     let sizes = "SELECT (rootpage - 1) * page_size FROM sqlite_master, pragma_page_size WHERE name = 'log_chunks'";
     let page = u64::try_from(database.number(sizes).await).unwrap();
