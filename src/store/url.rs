@@ -60,11 +60,13 @@ pub enum DatabaseUrlError {
         "the database URL can't be used: {0}; write sqlite://PATH, with ? as %3F, @ as %40 and % as %25 in the path"
     )]
     Sqlite(&'static str),
-    /// A parameter of SQLite's that is none.
+    /// A parameter of SQLite's that is none. It is not shown, since it may be a piece of a password with a ? in it; what it is
+    /// close to is.
     #[error(
-        "the database URL has an unknown query parameter{0}; SQLite's are mode, cache, immutable and vfs; ? is %3F in the path"
+        "the database URL has an unknown query parameter{}; SQLite's are mode, cache, immutable and vfs; ? is %3F in the path",
+        .0.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
     )]
-    UnknownSqliteParameter(String),
+    UnknownSqliteParameter(Option<&'static str>),
 }
 
 /// PostgreSQL's that are used.
@@ -276,15 +278,17 @@ fn check_sqlite(rest: &str) -> Result<(), DatabaseUrlError> {
     if (!path.starts_with('/') && path.contains('@')) || is_login(path) {
         return Err(DatabaseUrlError::Sqlite("there is an @ in its path"));
     }
+    if query.contains('@') {
+        return Err(DatabaseUrlError::Sqlite("there is an @ after a ?"));
+    }
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let known = SQLITE_PARAMETERS.iter().find(|(known, ..)| *known == key);
         let Some((known, values, in_words)) = known else {
-            let is_name = query.contains(&format!("{key}="))
-                && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-            return Err(DatabaseUrlError::UnknownSqliteParameter(match is_name {
-                true => format!(" `{key}`"),
-                false => String::new(),
-            }));
+            let near = SQLITE_PARAMETERS
+                .iter()
+                .map(|(known, ..)| *known)
+                .find(|known| strsim::damerau_levenshtein(known, &key) <= 1);
+            return Err(DatabaseUrlError::UnknownSqliteParameter(near));
         };
         if !values.is_empty() && !values.contains(&&*value) {
             return Err(DatabaseUrlError::Parameter(known, in_words));
@@ -420,7 +424,8 @@ mod tests {
             ("k6sync.db", "no scheme"),
             ("user:secret@host/db", "no scheme"),
             ("sqlite://", "names no file"),
-            ("sqlite://k6.db?mood=ro", "unknown query parameter `mood`"),
+            ("sqlite://k6.db?mood=ro", "did you mean `mode`?"),
+            ("sqlite://u:pass?vfs=@h/d", "an @ after a ?"),
             ("sqlite://k6%ff.db", "as %25 in the path"),
             (
                 "sqlite://k6.db?mode=fast",
