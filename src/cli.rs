@@ -1,11 +1,14 @@
 //! The command line, nothing else. Defaults and checks are in `config`.
 
+pub mod reading;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
+use self::reading::{Compare, Doctor, Logs, Report, Runs, Show, Wait};
 use crate::discreet;
 use crate::sync_loop::control::Interval;
 use crate::telemetry::LogFormat;
@@ -81,6 +84,20 @@ pub enum Command {
     Prune(Prune),
     /// What k6 measured, over all runners
     Results(Results),
+    /// List test runs, newest first
+    Runs(Runs),
+    /// Show a test run: verdict and reason, steps, runners, thresholds, checks, metrics
+    Show(Show),
+    /// Print the logs of a test run, merged by time
+    Logs(Logs),
+    /// Wait until test runs have ended and are recorded; the exit code is the verdict
+    Wait(Wait),
+    /// Compare what k6 measured in test runs
+    Compare(Compare),
+    /// Write a test run as HTML, JUnit XML or Markdown
+    Report(Report),
+    /// Check database, cluster, rights, control and loop, and say what to do
+    Doctor(Doctor),
 }
 
 /// `k6sync sync-once`
@@ -274,12 +291,22 @@ Examples:
     },
 }
 
+/// A duration in words such as `30d`, with days of 24 hours; `None`: it is none.
+fn duration(text: &str) -> Option<SignedDuration> {
+    let span: Span = text.parse().ok()?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
+}
+
+/// More than no time.
+fn positive_age(text: &str) -> Result<SignedDuration, String> {
+    duration(text)
+        .filter(|time| time.is_positive())
+        .ok_or_else(|| "it must be a time such as 30m or 2h".to_owned())
+}
+
 /// At least a minute, so that a typo does not cost everything.
 fn age(text: &str) -> Result<SignedDuration, String> {
-    let age = text
-        .parse::<Span>()
-        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
-        .map_err(|_| "it must be an age such as 30d or 12h")?;
+    let age = duration(text).ok_or("it must be an age such as 30d or 12h")?;
     match age >= SignedDuration::from_mins(1) {
         true => Ok(age),
         false => Err("it must be at least 1m".to_owned()),
@@ -296,10 +323,11 @@ pub struct Common {
     /// sqlite://k6sync.db]
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Namespace to sync; repeatable [default: the kubeconfig's or the pod's own]
+    /// Namespace to sync, or to read; repeatable [default: the kubeconfig's or the pod's own; to read: those of the
+    /// configuration, else all]
     #[arg(short, long, global = true, value_name = "NS")]
     pub namespace: Vec<String>,
-    /// Sync all namespaces
+    /// Sync, or read, all namespaces
     #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
     pub all_namespaces: bool,
     /// Kubeconfig context [default: the current one]

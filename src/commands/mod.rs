@@ -1,30 +1,32 @@
 //! One file a subcommand. Each puts rooms together and prints; none decides anything.
 
+mod compare;
+mod doctor;
+mod exit;
 mod job;
+mod logs;
 mod migrate;
 mod output;
 mod progress;
 mod prune;
+mod reading;
 mod release;
+mod report;
 mod results;
 mod run_loop;
+mod runs;
 mod setup;
+mod show;
 mod sync_once;
 mod verify;
+mod wait;
 
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::cluster::ClusterError;
-use crate::config::{self, ConfigError};
-use crate::server::tls::TlsError;
+use crate::config;
 use crate::signals::Signals;
 use crate::telemetry;
-
-/// It could not be completed.
-const EXIT_FAILED: u8 = 1;
-/// The command line or the configuration is wrong.
-const EXIT_WRONG: u8 = 2;
 
 /// Runs what the command line says, and tells how it went by the exit code.
 pub async fn run(cli: Cli) -> ExitCode {
@@ -37,6 +39,13 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Verify(args) => &args.common,
         Command::Prune(args) => &args.common,
         Command::Results(args) => &args.common,
+        Command::Runs(args) => &args.common,
+        Command::Show(args) => &args.common,
+        Command::Logs(args) => &args.common,
+        Command::Wait(args) => &args.common,
+        Command::Compare(args) => &args.common,
+        Command::Report(args) => &args.common,
+        Command::Doctor(args) => &args.common,
     };
     let environment = config::process_environment;
     telemetry::start(
@@ -45,40 +54,40 @@ pub async fn run(cli: Cli) -> ExitCode {
         || progress::Log,
     );
     match execute(&cli.command).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
+        // Whoever read the answer has seen enough: `k6sync logs RUN | head`.
+        Err(error) if output::is_closed(&error) => ExitCode::from(exit::DONE),
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::from(exit_code(&error))
+            ExitCode::from(exit::code(&error))
         }
     }
 }
 
-async fn execute(command: &Command) -> anyhow::Result<()> {
+/// Does what the command line says, and returns the exit code.
+async fn execute(command: &Command) -> anyhow::Result<u8> {
     let signals = Signals::new()?;
-    // The loop ends in good order; whatever else is at work just ends.
-    if let Command::Loop(args) = command {
-        return run_loop::run(args, signals).await;
-    }
-    signals.end_the_process();
+    // The loop ends in good order, and who waits for a run says that it was interrupted; whatever else is at work just ends.
     match command {
+        Command::Loop(args) => return run_loop::run(args, signals).await.map(|()| exit::DONE),
+        Command::Wait(args) => return wait::run(args, signals).await,
+        _ => signals.end_the_process(),
+    }
+    let done = match command {
+        Command::Show(args) => return show::run(args).await,
+        Command::Compare(args) => return compare::run(args).await,
+        Command::Doctor(args) => return doctor::run(args).await,
+        Command::Loop(_) | Command::Wait(_) => Ok(()),
         Command::SyncOnce(args) => sync_once::run(args).await,
-        Command::Loop(_) => Ok(()),
         Command::Job(args) => job::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Release(args) => release::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Prune(args) => prune::run(args).await,
         Command::Results(args) => results::run(args).await,
-    }
-}
-
-/// What another try could mend is 1, what only a person can is 2.
-fn exit_code(error: &anyhow::Error) -> u8 {
-    let is_wrong = error.is::<ConfigError>()
-        || error.is::<TlsError>()
-        || matches!(error.downcast_ref(), Some(ClusterError::Config(_)));
-    match is_wrong {
-        true => EXIT_WRONG,
-        false => EXIT_FAILED,
-    }
+        Command::Runs(args) => runs::run(args).await,
+        Command::Logs(args) => logs::run(args).await,
+        Command::Report(args) => report::run(args).await,
+    };
+    done.map(|()| exit::DONE)
 }

@@ -15,3 +15,9 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}").context("cannot write the report to standard output")
 }
+
+/// Whether nobody reads standard output any more, which is no error of ours.
+pub(super) fn is_closed(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -72,7 +72,45 @@ const fn newest() -> i64 {
     MIGRATIONS[MIGRATIONS.len() - 1].0
 }
 
+/// The schema of a database that is only read: this k6sync's, or an older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Schema(i64);
+
+impl Schema {
+    /// Steps have clusters.
+    pub(super) const fn has_clusters(self) -> bool {
+        self.0 >= 4
+    }
+
+    /// Chunks have the times of their lines.
+    pub(super) const fn has_line_times(self) -> bool {
+        self.0 >= 6
+    }
+
+    /// There are summaries and results.
+    pub(crate) const fn has_results(self) -> bool {
+        self.0 >= 7
+    }
+}
+
 impl Reader {
+    /// The schema, for whoever only reads: an older one will do.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaNewer`]; [`StoreError::SchemaOlder`] where there are no tables at all; [`StoreError::Statement`]
+    pub(crate) async fn schema_to_read(&self) -> Result<Schema, StoreError> {
+        let (found, _) = self.state(VERSION).await?.unwrap_or_default();
+        match found {
+            0 => Err(StoreError::SchemaOlder {
+                url: self.url.clone(),
+                found,
+                needed: newest(),
+            }),
+            found if found > newest() => Err(self.newer(found)),
+            found => Ok(Schema(found)),
+        }
+    }
+
     /// Checks that the schema is this k6sync's, and that the database is the one that it was, and changes nothing.
     ///
     /// # Errors

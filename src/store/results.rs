@@ -267,7 +267,14 @@ const THRESHOLDS: Statement = Statement::both(
 const RESULTS_OF: Statement =
     Statement::both("SELECT runners_reported, results_seal FROM test_run_steps WHERE id = $1");
 
-type ThresholdColumns = (
+/// The columns that [`METRICS`] yields.
+pub(super) type MetricColumns = (String, String, String, String, i64, f64, f64);
+
+/// The columns that [`CHECKS`] yields.
+pub(super) type CheckColumns = (Option<String>, String, Option<i64>, i64);
+
+/// The columns that [`THRESHOLDS`] yields.
+pub(super) type ThresholdColumns = (
     String,
     Option<String>,
     i64,
@@ -418,12 +425,12 @@ impl Reader {
             "read the results of a step",
             sqlx::query_as(self.sql(RESULTS_OF)).bind(step_id)
         )?;
-        let metrics: Vec<(String, String, String, String, i64, f64, f64)> = fetch_all!(
+        let metrics: Vec<MetricColumns> = fetch_all!(
             self,
             "read the metrics of a step",
             sqlx::query_as(self.sql(METRICS)).bind(step_id)
         )?;
-        let checks: Vec<(Option<String>, String, Option<i64>, i64)> = fetch_all!(
+        let checks: Vec<CheckColumns> = fetch_all!(
             self,
             "read the checks of a step",
             sqlx::query_as(self.sql(CHECKS)).bind(step_id)
@@ -432,27 +439,8 @@ impl Reader {
         let (runners_reported, seal) = of_step.into_iter().next().unwrap_or_default();
         let mut results = StepResults {
             runners_reported: count(runners_reported),
-            metrics: metrics
-                .into_iter()
-                .map(|(metric, kind, unit, stat, runners, low, high)| MetricRow {
-                    metric,
-                    kind: Kind::parse(&kind).unwrap_or(Kind::Gauge),
-                    unit: Unit::parse(&unit).unwrap_or(Unit::None),
-                    stat,
-                    runners: count(runners),
-                    low,
-                    high,
-                })
-                .collect(),
-            checks: checks
-                .into_iter()
-                .map(|(path, name, passes, fails)| CheckRow {
-                    path,
-                    name,
-                    passes: passes.map(count),
-                    fails: count(fails),
-                })
-                .collect(),
+            metrics: metrics.into_iter().map(MetricRow::from).collect(),
+            checks: checks.into_iter().map(CheckRow::from).collect(),
             thresholds,
             marks,
         };
@@ -476,27 +464,11 @@ impl Reader {
             "read the thresholds of a step",
             sqlx::query_as(self.sql(THRESHOLDS)).bind(step_id)
         )?;
-        let (mut thresholds, mut marks) = (Vec::new(), Vec::new());
-        for (metric, expression, runners, failed, low, high, kind, unit) in rows {
-            let (runners, failed) = (count(runners), count(failed));
-            match expression {
-                Some(expression) => thresholds.push(ThresholdRow {
-                    metric,
-                    expression,
-                    runners,
-                    failed,
-                    observed: low.zip(high),
-                    kind: kind.and_then(|kind| Kind::parse(&kind)),
-                    unit: Unit::parse(&unit).unwrap_or(Unit::None),
-                }),
-                None => marks.push(MarkRow {
-                    metric,
-                    runners,
-                    failed,
-                }),
-            }
+        let mut results = StepResults::default();
+        for row in rows {
+            add_threshold(&mut results, row);
         }
-        Ok((thresholds, marks))
+        Ok((results.thresholds, results.marks))
     }
 }
 
@@ -625,8 +597,57 @@ fn text_of(digest: Digest) -> String {
     }
 }
 
+impl From<MetricColumns> for MetricRow {
+    fn from((metric, kind, unit, stat, runners, low, high): MetricColumns) -> Self {
+        Self {
+            metric,
+            kind: Kind::parse(&kind).unwrap_or(Kind::Gauge),
+            unit: Unit::parse(&unit).unwrap_or(Unit::None),
+            stat,
+            runners: count(runners),
+            low,
+            high,
+        }
+    }
+}
+
+impl From<CheckColumns> for CheckRow {
+    fn from((path, name, passes, fails): CheckColumns) -> Self {
+        Self {
+            path,
+            name,
+            passes: passes.map(count),
+            fails: count(fails),
+        }
+    }
+}
+
+/// Adds a row of `step_thresholds`: a threshold, or where it has no expression the mark of a metric.
+pub(super) fn add_threshold(
+    results: &mut StepResults,
+    (metric, expression, runners, failed, low, high, kind, unit): ThresholdColumns,
+) {
+    let (runners, failed) = (count(runners), count(failed));
+    match expression {
+        Some(expression) => results.thresholds.push(ThresholdRow {
+            metric,
+            expression,
+            runners,
+            failed,
+            observed: low.zip(high),
+            kind: kind.and_then(|kind| Kind::parse(&kind)),
+            unit: Unit::parse(&unit).unwrap_or(Unit::None),
+        }),
+        None => results.marks.push(MarkRow {
+            metric,
+            runners,
+            failed,
+        }),
+    }
+}
+
 /// A count. One that is none is a great one, which no real one equals.
-fn count(number: i64) -> u64 {
+pub(super) fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 

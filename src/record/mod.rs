@@ -1,0 +1,81 @@
+//! What people ask of the record: which runs there are, what became of one, what its logs say. Each question once, with its
+//! answer as a type. Commands, the API and the pages all ask here.
+//!
+//! It only reads, by a [`Reader`] that waits for no cycle: it never creates, migrates or changes a database, and reads those of
+//! older schemas too. Each answer is a few queries, however many runners a run has, and takes bounded memory, however long a log is.
+//! The answers' JSON is what `-o json` and the API say (docs/api.md).
+
+pub(crate) mod naming;
+mod outcome;
+mod results;
+mod run;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub(crate) use self::naming::{NamingError, RunName};
+pub(crate) use self::outcome::{Outcome, outcome};
+pub(crate) use self::results::{CheckResult, Metric, StepMeasured, Threshold};
+pub(crate) use self::run::{Container, Run, Step};
+use crate::store::{DatabaseUrl, Reader, Schema, StoreError};
+pub(crate) use crate::store::{Interval, RunRow, RunState, RunsWanted};
+
+/// A database that can be asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    reader: Arc<Reader>,
+    schema: Schema,
+}
+
+/// A page of the list of runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Runs {
+    /// Newest first.
+    pub runs: Vec<RunRow>,
+    /// Where the next page begins: there are older runs than these. As `before` of the next question.
+    pub next: Option<i64>,
+}
+
+impl Record {
+    /// Opens the database at `url` for reading.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it is not there, can't be reached, has no tables of k6sync or a newer schema.
+    pub(crate) async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let reader = Reader::open(url).await?;
+        match reader.schema_to_read().await {
+            Ok(schema) => Ok(Self {
+                reader: Arc::new(reader),
+                schema,
+            }),
+            Err(error) => {
+                reader.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the database.
+    pub(crate) async fn close(&self) {
+        self.reader.close().await;
+    }
+
+    /// A page of runs, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn runs(&self, wanted: &RunsWanted) -> Result<Runs, StoreError> {
+        // One more, to know if there are more.
+        let one_more = RunsWanted {
+            limit: wanted.limit.saturating_add(1),
+            ..wanted.clone()
+        };
+        let mut runs = self.reader.list_runs(self.schema, &one_more).await?;
+        let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
+        let has_more = runs.len() > limit;
+        runs.truncate(limit);
+        let next = runs.last().filter(|_| has_more).map(|run| run.id.0);
+        Ok(Runs { runs, next })
+    }
+}

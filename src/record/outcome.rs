@@ -1,0 +1,81 @@
+//! What a run comes to, as the exit code that a pipeline gates on. Pure.
+//!
+//! 0 only for a run that is known to have passed. k6's own code (97–110) where every step that did not pass says the same one, and
+//! in each of those all runners that failed agree on it; 1 for every other end.
+
+use serde::Serialize;
+
+use super::run::{Container, Step};
+use crate::k6;
+use crate::store::{Role, Status, StreamState};
+
+/// Whether a run has ended, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Outcome {
+    /// Run and steps have ended.
+    pub ended: bool,
+    /// 0 passed, 97–110 as k6 says, 1 anything else; `None`: it has not ended.
+    pub exit_code: Option<u8>,
+}
+
+/// It ended, and not well, in a way that no code of k6's says.
+const OTHERWISE: u8 = 1;
+
+/// What a run of this status with these steps comes to.
+pub(crate) fn outcome(status: Status, steps: &[Step]) -> Outcome {
+    let ended = status.is_final() && steps.iter().all(|step| step.row.status.is_final());
+    Outcome {
+        ended,
+        exit_code: ended.then(|| exit_code(status, steps)),
+    }
+}
+
+fn exit_code(status: Status, steps: &[Step]) -> u8 {
+    let bad: Vec<&Step> = steps
+        .iter()
+        .filter(|step| step.row.status != Status::Passed)
+        .collect();
+    if status == Status::Passed && bad.is_empty() && !steps.is_empty() {
+        return 0;
+    }
+    agreed(bad.into_iter().map(k6_code)).unwrap_or(OTHERWISE)
+}
+
+/// The code of k6's that all runners of the step that failed ended with.
+fn k6_code(step: &Step) -> Option<u8> {
+    let failed = runners(&step.containers).filter(|runner| runner.row.exit_code != Some(0));
+    agreed(failed.map(|runner| {
+        let code = runner.row.exit_code?;
+        k6::exit_code(code).and_then(|known| u8::try_from(known.code).ok())
+    }))
+}
+
+/// The last life of each runner. One that never ended has no exit code, which is a failure that nobody can name.
+fn runners(containers: &[Container]) -> impl Iterator<Item = &Container> {
+    containers
+        .iter()
+        .enumerate()
+        .filter(move |(at, container)| {
+            let is_last = containers.iter().skip(at + 1).all(|later| {
+                later.row.pod_name != container.row.pod_name
+                    || later.row.container != container.row.container
+            });
+            container.row.role == Role::Runner && is_last
+        })
+        .map(|(_, container)| container)
+}
+
+/// What all of them say; `None`: there are none, or they don't agree.
+fn agreed(mut codes: impl Iterator<Item = Option<u8>>) -> Option<u8> {
+    let first = codes.next()??;
+    codes.all(|code| code == Some(first)).then_some(first)
+}
+
+/// Whether the container ended badly, or is gone without a word.
+pub(crate) fn has_failed(container: &Container) -> bool {
+    match container.row.exit_code {
+        Some(code) => code != 0,
+        None => container.row.state == StreamState::Terminated,
+    }
+}

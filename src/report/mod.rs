@@ -1,0 +1,1 @@
+//! How answers look: tables, JSON, files for people and for machines. Pure: values in, text out.
