@@ -287,7 +287,7 @@ fn check_sqlite(rest: &str) -> Result<(), DatabaseUrlError> {
             let near = SQLITE_PARAMETERS
                 .iter()
                 .map(|(known, ..)| *known)
-                .find(|known| strsim::damerau_levenshtein(known, &key) <= 1);
+                .find(|known| strsim::damerau_levenshtein(known, &key) <= known.len().min(4) / 2);
             return Err(DatabaseUrlError::UnknownSqliteParameter(near));
         };
         if !values.is_empty() && !values.contains(&&*value) {
