@@ -225,7 +225,7 @@ async fn reconcile(
     let captures =
         bring_up_to_date(cluster, store, settings, &plans, &streams, deadline, now).await?;
     explain(store, &mut plans, &streams).await?;
-    let summaries = results::derive(store, &mut plans, &streams).await?;
+    let derived = results::derive(store, &mut plans, &streams).await?;
 
     // Commit what is to be said of the steps, and of their runs.
     let updates: Vec<StepUpdate> = plans.iter().filter_map(StepPlan::update).collect();
@@ -236,6 +236,9 @@ async fn reconcile(
         .collect();
     let updated = store
         .commit_steps(&updates, &seen, looked_at, verdict::roll_up)
+        .await?;
+    store
+        .note_derived(&derived.said(&updates, &updated))
         .await?;
 
     // Only now may a TestRun go. A cycle that ran out of time releases all the same.
@@ -250,8 +253,8 @@ async fn reconcile(
     let mut report = Report::new(begun, &plans, &captures, updated.len(), failures);
     report.dry_run = settings
         .is_dry_run()
-        .then(|| report::changes(&plans, &captures, &summaries));
-    report.summaries = summaries;
+        .then(|| report::changes(&plans, &captures, &derived.sources));
+    report.summaries = derived.sources;
     report.details.held = released.still_held;
     report.details.looked_at = Some(looked_at);
     report.details.cluster.clone_from(&settings.cluster);

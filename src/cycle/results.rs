@@ -17,8 +17,8 @@ use crate::k6::message::failed_thresholds;
 use crate::k6::summary::{Outcome, PARSER, Problem, Source, Summary, WINDOW_BYTES, summarize};
 use crate::progress::Progress;
 use crate::store::{
-    Reader, Role, RunId, RunnerLog, RunnerSummary, Status, StepId, Store, StoreError, StreamId,
-    StreamState, SummarySource,
+    Reader, Role, RunId, RunnerLog, RunnerSummary, Status, StepId, StepUpdate, Store, StoreError,
+    StreamId, StreamState, SummarySource,
 };
 
 /// Ends of logs read at a time.
@@ -36,6 +36,26 @@ const TIME_TO_DERIVE: Duration = Duration::from_secs(20);
 /// How many summaries came of which source.
 pub(crate) type Sources = BTreeMap<SummarySource, u64>;
 
+/// What was derived in a cycle.
+#[derive(Debug, Default)]
+pub(super) struct Derived {
+    pub(super) sources: Sources,
+    /// Logs whose results are stored. They stay due until their steps' messages are, too: of several syncs at once, another may have
+    /// given the verdict before these results were there.
+    logs: Vec<RunnerLog>,
+}
+
+impl Derived {
+    /// The logs whose steps say what follows from their results: they had nothing new to say, or it was stored.
+    pub(super) fn said(&self, updates: &[StepUpdate], updated: &[StepId]) -> Vec<StreamId> {
+        let is_unsaid = |step: StepId| {
+            updates.iter().any(|update| update.id == step) && !updated.contains(&step)
+        };
+        let said = self.logs.iter().filter(|log| !is_unsaid(log.step_id));
+        said.map(|log| log.stream_id).collect()
+    }
+}
+
 /// Reads the summaries of the runners whose logs have become complete, stores the results of their steps, and says in the
 /// message of a step that failed by its thresholds which those were. What goes wrong with one step is its error.
 ///
@@ -45,8 +65,8 @@ pub(super) async fn derive(
     store: &Store,
     plans: &mut [StepPlan],
     streams: &Streams,
-) -> Result<Sources, StoreError> {
-    let mut sources = Sources::new();
+) -> Result<Derived, StoreError> {
+    let mut derived = Derived::default();
     let steps: Vec<StepId> = plans
         .iter()
         .filter(|plan| may_have_reported(plan, streams))
@@ -60,9 +80,9 @@ pub(super) async fn derive(
             let Some(plan) = plans.iter_mut().find(|plan| plan.step.id == id) else {
                 continue;
             };
-            let work = derive_step(store, logs, &mut sources, &|_| {});
+            let work = derive_step(store, logs, &mut derived.sources, &|_| {});
             match timeout_at(until, work).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => derived.logs.extend_from_slice(logs),
                 Ok(Err(error)) if error.is_general() => return Err(error),
                 Ok(Err(error)) => plan
                     .errors
@@ -92,7 +112,7 @@ pub(super) async fn derive(
                 .push(format!("its thresholds were not read: {error}")),
         }
     }
-    Ok(sources)
+    Ok(derived)
 }
 
 /// Whether one of its runners' logs is complete, or has become so in this cycle.

@@ -1,7 +1,8 @@
 //! What k6 measured: a summary for each runner's log, and what all runners of a step come to together.
 //!
-//! A runner's log that becomes complete is due (`log_streams.summary_due`) until its end was read and the step's rows were
-//! made anew from all its summaries, in one transaction. So a crash in between loses nothing, and two syncs at once do no harm.
+//! A runner's log that becomes complete is due (`log_streams.summary_due`) until its end was read, the step's rows were made anew
+//! from all its summaries, and the step's message says which thresholds failed. So a crash in between loses nothing, and two syncs
+//! at once do no harm.
 
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -234,12 +235,16 @@ const UPDATE_STEP: Statement = Statement::both(
     "UPDATE test_run_steps SET runners_reported = $2, results_seal = $3 WHERE id = $1",
 );
 
-/// (step id): its logs with a summary are not due any more
-const NOT_DUE: Statement = Statement::both(
-    "
-    UPDATE log_streams SET summary_due = FALSE WHERE step_id = $1 AND summary_due
-      AND EXISTS (SELECT 1 FROM runner_summaries WHERE stream_id = log_streams.id)",
-);
+/// (stream ids as JSON): these logs are not due any more, if they have a summary
+const NOT_DUE: Statement = Statement {
+    sqlite: "
+        UPDATE log_streams SET summary_due = FALSE WHERE id IN (SELECT value FROM json_each($1)) AND summary_due
+          AND EXISTS (SELECT 1 FROM runner_summaries WHERE stream_id = log_streams.id)",
+    postgres: "
+        UPDATE log_streams SET summary_due = FALSE
+        WHERE id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint)) AND summary_due
+          AND EXISTS (SELECT 1 FROM runner_summaries WHERE stream_id = log_streams.id)",
+};
 
 const DELETE_ROWS: [&str; 3] = [
     "DELETE FROM step_metrics WHERE step_id = $1",
@@ -473,7 +478,7 @@ impl Reader {
 }
 
 impl Store {
-    /// Stores what runners reported. Their logs stay due until [`Store::combine_results`].
+    /// Stores what runners reported. Their logs stay due until [`Store::note_derived`].
     ///
     /// # Errors
     /// [`StoreError::Statement`]
@@ -491,7 +496,8 @@ impl Store {
         })
     }
 
-    /// Makes a step's results anew from all its runners' summaries, in one transaction, and returns them.
+    /// Makes a step's results anew from all its runners' summaries, in one transaction, and returns them. Its logs stay due until
+    /// [`Store::note_derived`].
     ///
     /// # Errors
     /// [`StoreError::Statement`]
@@ -522,8 +528,21 @@ impl Store {
                 .bind(text_of(seal))
                 .execute(&mut *tx)
                 .await?;
-            sqlx::query(self.sql(NOT_DUE)).bind(step_id).execute(&mut *tx).await?;
             results
+        })
+    }
+
+    /// Notes that these logs were read, that the results of their steps are stored, and that their steps say what follows.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn note_derived(&self, streams: &[StreamId]) -> Result<(), StoreError> {
+        if streams.is_empty() || self.dry_run {
+            return Ok(());
+        }
+        let streams = json(&streams);
+        transaction!(self, "note which results are stored", tx => {
+            sqlx::query(self.sql(NOT_DUE)).bind(&streams).execute(&mut *tx).await?;
         })
     }
 }
