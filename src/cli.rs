@@ -1,17 +1,19 @@
 //! The command line, nothing else. Defaults and checks are in `config`.
 
+mod common;
 pub mod reading;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use clap::{Args, Parser, Subcommand};
+use jiff::SignedDuration;
 
-use self::reading::{Compare, Doctor, Logs, Report, Runs, Show, Wait};
+use self::common::duration;
+pub use self::common::{Common, HoldMode, OutputFormat, Remote};
+use self::reading::{Compare, Completions, Doctor, Logs, Man, Report, Runs, Show, Wait};
 use crate::discreet;
 use crate::sync_loop::control::Interval;
-use crate::telemetry::LogFormat;
 
 /// Keeps a load-testing dashboard's database true: copies the status and the logs of k6-operator TestRuns from
 /// Kubernetes into SQL.
@@ -34,6 +36,13 @@ impl Cli {
             let arguments =
                 std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
             let shown = without_secrets(&said, arguments.skip(1));
+            let is_remote =
+                |argument: std::ffi::OsString| argument.to_string_lossy().starts_with("--remote");
+            if std::env::args_os().any(is_remote) {
+                let code = u8::try_from(error.exit_code()).unwrap_or(u8::MAX);
+                let message = crate::remote::Message::Exit(code).to_line();
+                let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+            }
             if shown == said {
                 error.exit();
             }
@@ -98,6 +107,35 @@ pub enum Command {
     Report(Report),
     /// Check database, cluster, rights, control and loop, and say what to do
     Doctor(Doctor),
+    /// Print what a shell needs to complete k6sync's command lines
+    Completions(Completions),
+    /// Print the man page
+    Man(Man),
+}
+
+impl Command {
+    /// The settings that all of them share.
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::SyncOnce(args) => &args.common,
+            Self::Loop(args) => &args.common,
+            Self::Job(args) => &args.common,
+            Self::Migrate(args) => &args.common,
+            Self::Release(args) => &args.common,
+            Self::Verify(args) => &args.common,
+            Self::Prune(args) => &args.common,
+            Self::Results(args) => &args.common,
+            Self::Runs(args) => &args.common,
+            Self::Show(args) => &args.common,
+            Self::Logs(args) => &args.common,
+            Self::Wait(args) => &args.common,
+            Self::Compare(args) => &args.common,
+            Self::Report(args) => &args.common,
+            Self::Doctor(args) => &args.common,
+            Self::Completions(args) => &args.common,
+            Self::Man(args) => &args.common,
+        }
+    }
 }
 
 /// `k6sync sync-once`
@@ -291,19 +329,6 @@ Examples:
     },
 }
 
-/// A duration in words such as `30d`, with days of 24 hours; `None`: it is none.
-fn duration(text: &str) -> Option<SignedDuration> {
-    let span: Span = text.parse().ok()?;
-    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
-}
-
-/// More than no time.
-fn positive_age(text: &str) -> Result<SignedDuration, String> {
-    duration(text)
-        .filter(|time| time.is_positive())
-        .ok_or_else(|| "it must be a time such as 30m or 2h".to_owned())
-}
-
 /// At least a minute, so that a typo does not cost everything.
 fn age(text: &str) -> Result<SignedDuration, String> {
     let age = duration(text).ok_or("it must be an age such as 30d or 12h")?;
@@ -311,50 +336,4 @@ fn age(text: &str) -> Result<SignedDuration, String> {
         true => Ok(age),
         false => Err("it must be at least 1m".to_owned()),
     }
-}
-
-/// Settings that commands share.
-#[derive(Debug, Default, Args)]
-pub struct Common {
-    /// Configuration file; config.example.yaml has all keys
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Database: sqlite://PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE [env: DATABASE_URL] [default:
-    /// sqlite://k6sync.db]
-    #[arg(long, global = true, value_name = "URL")]
-    pub database_url: Option<String>,
-    /// Namespace to sync, or to read; repeatable [default: the kubeconfig's or the pod's own; to read: those of the
-    /// configuration, else all]
-    #[arg(short, long, global = true, value_name = "NS")]
-    pub namespace: Vec<String>,
-    /// Sync, or read, all namespaces
-    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
-    pub all_namespaces: bool,
-    /// Kubeconfig context [default: the current one]
-    #[arg(long, global = true, value_name = "NAME")]
-    pub context: Option<String>,
-    /// Form of the log on standard error [default: text]
-    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-}
-
-/// Form of a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// For people
-    #[default]
-    Text,
-    /// One JSON object
-    Json,
-}
-
-/// Which TestRuns are held until their logs are recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum HoldMode {
-    /// Those that k6-operator deletes when they have ended (`spec.cleanup: post`).
-    Cleanup,
-    /// All.
-    All,
-    /// None, and those that are held are released.
-    None,
 }

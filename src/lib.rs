@@ -13,8 +13,8 @@ pub mod harmless;
 pub mod isolate;
 pub mod k6;
 pub mod progress;
-#[allow(dead_code, unused_imports, reason = "the commands that ask come next")]
 mod record;
+pub mod remote;
 mod report;
 pub mod retry;
 pub mod server;

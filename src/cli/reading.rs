@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Common, positive_age};
+use super::common::{Common, OutputFormat, duration, positive_age};
 use crate::record::RunName;
 use crate::store::{Role, Status};
 
@@ -164,7 +164,7 @@ pub struct Logs {
     pub around: usize,
     /// Form of each line: text, or json with timestamp, body, level, id and labels
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: super::OutputFormat,
+    pub output: OutputFormat,
     /// When to use colour
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
@@ -187,8 +187,8 @@ pub enum Prefix {
 #[command(after_help = "\
 Exit codes: 0 passed; 99 thresholds failed, and other codes of k6's (97 to 110) where all runners that failed agree; 1 failed in
 another way, killed, mixed or lost; 2 the command line is wrong; 3 no such run; 4 passed, but the record has gaps (with
---require-complete); 5 it can't be told, since the database can't be read; 124 timeout; 130 interrupted. Of several runs the
-first that did not pass counts.
+--require-complete); 5 it can't be told, since the database can't be read; 124 timeout; 130 interrupted. Of several runs it is
+the code of those that did not pass, if they agree on it, else 1.
 
 Examples:
   k6sync wait nightly --new --for-appearance 5m --junit results.xml
@@ -301,10 +301,40 @@ pub struct Doctor {
     pub common: Common,
     /// Form of the answer on standard output
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: super::OutputFormat,
+    pub output: OutputFormat,
     /// When to use colour
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
+}
+
+/// `k6sync completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  k6sync completions bash > /etc/bash_completion.d/k6sync
+  k6sync completions zsh > ~/.zfunc/_k6sync")]
+pub struct Completions {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// `k6sync man`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  k6sync man | man -l -
+  k6sync man /usr/local/share/man/man1")]
+pub struct Man {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// Write a page for each command into this folder [default: the page of k6sync to standard output]
+    #[arg(value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
 }
 
 /// A moment, or how long ago it was.
@@ -330,7 +360,7 @@ fn when(text: &str) -> Result<When, String> {
     if let Ok(time) = text.parse() {
         return Ok(When::At(time));
     }
-    let age = super::duration(text).filter(|age| age.is_positive());
+    let age = duration(text).filter(|age| age.is_positive());
     age.map(When::Ago).ok_or_else(|| {
         "it must be an age such as 7d or 10m, or a time such as 2026-11-23T04:00:00Z".to_owned()
     })

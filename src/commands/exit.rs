@@ -4,6 +4,7 @@ use crate::cluster::ClusterError;
 use crate::config::ConfigError;
 use crate::record::NamingError;
 use crate::server::tls::TlsError;
+use crate::signals::Stop;
 
 /// It was done.
 pub(super) const DONE: u8 = 0;
@@ -20,14 +21,28 @@ pub(super) const UNKNOWN: u8 = 5;
 /// It took too long; as `timeout` says it.
 pub(super) const TIMED_OUT: u8 = 124;
 
+/// It was interrupted; as a shell says it.
+pub(super) const INTERRUPTED: u8 = 130;
+
 /// The record can't be read: whatever was asked is not known.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:#}")]
 pub(super) struct Unreadable(pub(super) anyhow::Error);
 
+/// The command line asks for what can't be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Wrong(pub(super) String);
+
+/// As a shell says it of a process that the signal ended.
+pub(super) fn stopped(stop: Stop) -> u8 {
+    u8::try_from(stop.exit_code()).unwrap_or(FAILED)
+}
+
 /// What another try could mend is 1, what only a person can is 2.
 pub(super) fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigError>()
+    if error.is::<Wrong>()
+        || error.is::<ConfigError>()
         || error.is::<TlsError>()
         || matches!(error.downcast_ref(), Some(ClusterError::Config(_)))
     {

@@ -3,19 +3,23 @@
 mod compare;
 mod doctor;
 mod exit;
+mod files;
 mod job;
 mod logs;
+mod look;
 mod migrate;
 mod output;
 mod progress;
 mod prune;
 mod reading;
 mod release;
+mod remote;
 mod report;
 mod results;
 mod run_loop;
 mod runs;
 mod setup;
+mod shell;
 mod show;
 mod sync_once;
 mod verify;
@@ -30,38 +34,27 @@ use crate::telemetry;
 
 /// Runs what the command line says, and tells how it went by the exit code.
 pub async fn run(cli: Cli) -> ExitCode {
-    let common = match &cli.command {
-        Command::SyncOnce(args) => &args.common,
-        Command::Loop(args) => &args.common,
-        Command::Job(args) => &args.common,
-        Command::Migrate(args) => &args.common,
-        Command::Release(args) => &args.common,
-        Command::Verify(args) => &args.common,
-        Command::Prune(args) => &args.common,
-        Command::Results(args) => &args.common,
-        Command::Runs(args) => &args.common,
-        Command::Show(args) => &args.common,
-        Command::Logs(args) => &args.common,
-        Command::Wait(args) => &args.common,
-        Command::Compare(args) => &args.common,
-        Command::Report(args) => &args.common,
-        Command::Doctor(args) => &args.common,
-    };
+    let common = cli.command.common();
+    if let Some(remote) = common.remote {
+        remote::begin(remote);
+    }
     let environment = config::process_environment;
     telemetry::start(
         config::log_format(common),
         config::log_filter(&environment).as_deref(),
         || progress::Log,
     );
-    match execute(&cli.command).await {
-        Ok(code) => ExitCode::from(code),
+    let code = match execute(&cli.command).await {
+        Ok(code) => code,
         // Whoever read the answer has seen enough: `k6sync logs RUN | head`.
-        Err(error) if output::is_closed(&error) => ExitCode::from(exit::DONE),
+        Err(error) if output::is_closed(&error) => exit::DONE,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::from(exit::code(&error))
+            exit::code(&error)
         }
-    }
+    };
+    remote::end(code);
+    ExitCode::from(code)
 }
 
 /// Does what the command line says, and returns the exit code.
@@ -88,6 +81,8 @@ async fn execute(command: &Command) -> anyhow::Result<u8> {
         Command::Runs(args) => runs::run(args).await,
         Command::Logs(args) => logs::run(args).await,
         Command::Report(args) => report::run(args).await,
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args),
     };
     done.map(|()| exit::DONE)
 }

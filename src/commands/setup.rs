@@ -1,6 +1,8 @@
 //! What the command line and the configuration ask for, as the rooms want it: a database that is open, the settings of a
 //! cycle, the control ConfigMap.
 
+use std::path::PathBuf;
+
 use crate::cli::{Common, HoldMode};
 use crate::cluster::{Cluster, Namespaces};
 use crate::config::{self, Config, ConfigError};
@@ -8,8 +10,21 @@ use crate::cycle::{Effect, Holding, Settings};
 use crate::store::{Store, StoreError};
 use crate::sync_loop::control::ControlMap;
 
+/// Where the manifests mount the configuration of the pod.
+const CONFIG_IN_POD: &str = "/etc/k6sync/config.yaml";
+
 pub(super) fn load(common: &Common) -> Result<Config, ConfigError> {
-    Config::load(common, &config::process_environment)
+    let in_pod = PathBuf::from(CONFIG_IN_POD);
+    match common.remote.is_some() && common.config.is_none() && in_pod.exists() {
+        true => {
+            let common = Common {
+                config: Some(in_pod),
+                ..common.clone()
+            };
+            Config::load(&common, &config::process_environment)
+        }
+        false => Config::load(common, &config::process_environment),
+    }
 }
 
 /// The database, open and of our schema.

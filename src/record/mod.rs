@@ -5,6 +5,7 @@
 //! older schemas too. Each answer is a few queries, however many runners a run has, and takes bounded memory, however long a log is.
 //! The answers' JSON is what `-o json` and the API say (docs/api.md).
 
+mod ask;
 pub(crate) mod naming;
 mod outcome;
 mod results;
@@ -12,14 +13,15 @@ mod run;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 pub(crate) use self::naming::{NamingError, RunName};
-pub(crate) use self::outcome::{Outcome, outcome};
-pub(crate) use self::results::{CheckResult, Metric, StepMeasured, Threshold};
+pub(crate) use self::outcome::{has_failed, judged};
+pub(crate) use self::results::{CheckResult, Metric, Threshold};
 pub(crate) use self::run::{Container, Run, Step};
 use crate::store::{DatabaseUrl, Reader, Schema, StoreError};
-pub(crate) use crate::store::{Interval, RunRow, RunState, RunsWanted};
+pub(crate) use crate::store::{RunRow, RunState, RunsWanted};
 
 /// A database that can be asked.
 #[derive(Clone, Debug)]
@@ -59,6 +61,14 @@ impl Record {
     /// Closes the database.
     pub(crate) async fn close(&self) {
         self.reader.close().await;
+    }
+
+    /// When the newest cycle that was completed began; `None`: none ever was.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn last_completed_cycle(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.reader.last_completed_cycle().await
     }
 
     /// A page of runs, newest first.

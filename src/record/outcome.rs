@@ -3,21 +3,11 @@
 //! 0 only for a run that is known to have passed. k6's own code (97–110) where every step that did not pass says the same one, and
 //! in each of those all runners that failed agree on it; 1 for every other end.
 
-use serde::Serialize;
+use std::collections::HashSet;
 
-use super::run::{Container, Step};
+use super::run::{Container, Outcome, Run, Step};
 use crate::k6;
 use crate::store::{Role, Status, StreamState};
-
-/// Whether a run has ended, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Outcome {
-    /// Run and steps have ended.
-    pub ended: bool,
-    /// 0 passed, 97–110 as k6 says, 1 anything else; `None`: it has not ended.
-    pub exit_code: Option<u8>,
-}
 
 /// It ended, and not well, in a way that no code of k6's says.
 const OTHERWISE: u8 = 1;
@@ -53,17 +43,27 @@ fn k6_code(step: &Step) -> Option<u8> {
 
 /// The last life of each runner. One that never ended has no exit code, which is a failure that nobody can name.
 fn runners(containers: &[Container]) -> impl Iterator<Item = &Container> {
+    let mut seen = HashSet::new();
     containers
         .iter()
-        .enumerate()
-        .filter(move |(at, container)| {
-            let is_last = containers.iter().skip(at + 1).all(|later| {
-                later.row.pod_name != container.row.pod_name
-                    || later.row.container != container.row.container
-            });
-            container.row.role == Role::Runner && is_last
-        })
-        .map(|(_, container)| container)
+        .rev()
+        .filter(|container| container.row.role == Role::Runner)
+        .filter(move |container| seen.insert((&container.row.pod_name, &container.row.container)))
+}
+
+/// What several runs that are over come to: 0 if all passed, the code of those that did not if they agree, else 1. One that is
+/// not over has not passed.
+pub(crate) fn judged(runs: &[Run]) -> u8 {
+    let bad: Vec<u8> = runs
+        .iter()
+        .map(|run| run.outcome.exit_code.unwrap_or(OTHERWISE))
+        .filter(|code| *code != 0)
+        .collect();
+    match (runs.is_empty(), bad.is_empty()) {
+        (true, _) => OTHERWISE,
+        (false, true) => 0,
+        (false, false) => agreed(bad.into_iter().map(Some)).unwrap_or(OTHERWISE),
+    }
 }
 
 /// What all of them say; `None`: there are none, or they don't agree.

@@ -1,12 +1,9 @@
-//! One run: its steps, their containers, and what k6 measured.
-
-use std::collections::HashMap;
+//! One run as it is answered: its steps, their containers, and what k6 measured. Pure.
 
 use serde::Serialize;
 
 use super::results::StepMeasured;
-use super::{Outcome, Record, RunRow, RunState, outcome};
-use crate::store::{RunContainer, RunGap, RunId, RunStep, StepId, StoreError};
+use crate::store::{RunContainer, RunRow, RunStep};
 
 /// A run, whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,6 +23,16 @@ pub(crate) struct Run {
     pub gaps: i64,
     /// In their order.
     pub steps: Vec<Step>,
+}
+
+/// Whether a run has ended, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Outcome {
+    /// Run and steps have ended.
+    pub ended: bool,
+    /// 0 passed, 97–110 as k6 says, 1 anything else; `None`: it has not ended.
+    pub exit_code: Option<u8>,
 }
 
 /// A step with its containers and results.
@@ -50,68 +57,7 @@ pub(crate) struct Container {
     pub runner: Option<u32>,
 }
 
-impl Record {
-    /// A run with all that is known of it but its logs; `None`: there is none with this id.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub(crate) async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
-        let Some(row) = self.reader.run_row(self.schema, id).await? else {
-            return Ok(None);
-        };
-        let steps = self.reader.run_steps(self.schema, id).await?;
-        let containers = self.reader.run_containers(self.schema, id).await?;
-        let mut results = self.reader.run_results(self.schema, id).await?;
-        let mut by_step: HashMap<StepId, Vec<RunContainer>> = HashMap::new();
-        for container in containers {
-            by_step
-                .entry(container.step_id)
-                .or_default()
-                .push(container);
-        }
-        let steps = steps.into_iter().map(|step| Step {
-            containers: containers_of(&step, by_step.remove(&step.id).unwrap_or_default()),
-            measured: StepMeasured::from(results.remove(&step.id).unwrap_or_default()),
-            row: step,
-        });
-        Ok(Some(Run::new(row, steps.collect())))
-    }
-
-    /// The gaps in the logs of a run.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub(crate) async fn gaps(&self, id: RunId) -> Result<Vec<RunGap>, StoreError> {
-        self.reader.run_gaps(id).await
-    }
-
-    /// How far these runs are; those that are not there are left out.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub(crate) async fn states(&self, ids: &[RunId]) -> Result<Vec<RunState>, StoreError> {
-        self.reader.run_states(self.schema, ids).await
-    }
-}
-
 impl Run {
-    pub(crate) fn new(row: RunRow, steps: Vec<Step>) -> Self {
-        let containers = || steps.iter().flat_map(|step| &step.containers);
-        let telling = steps
-            .iter()
-            .find(|step| step.row.status == row.status && step.row.reason.is_some())
-            .or_else(|| steps.iter().find(|step| step.row.reason.is_some()));
-        Self {
-            outcome: outcome(row.status, &steps),
-            reason: telling.and_then(|step| step.row.reason.clone()),
-            message: telling.and_then(|step| step.row.message.clone()),
-            complete: row.status.is_final() && containers().all(|container| container.row.complete),
-            gaps: containers().map(|container| container.row.gaps).sum(),
-            row,
-            steps,
-        }
-    }
-
     /// Each container with its step.
     pub(crate) fn containers(&self) -> impl Iterator<Item = (&Step, &Container)> {
         self.steps.iter().flat_map(|step| {
@@ -122,21 +68,8 @@ impl Run {
     }
 }
 
-/// The containers of a step, runners in the order of their numbers.
-fn containers_of(step: &RunStep, rows: Vec<RunContainer>) -> Vec<Container> {
-    rows.into_iter()
-        .map(|row| Container {
-            runner: match row.role {
-                crate::store::Role::Runner => runner_number(&step.k6_test_name, &row.pod_name),
-                _ => None,
-            },
-            row,
-        })
-        .collect()
-}
-
 /// The number in `<TestRun>-<number>-<five characters>` (docs/facts.md, "Names and labels of pods").
-fn runner_number(test_run: &str, pod: &str) -> Option<u32> {
+pub(super) fn runner_number(test_run: &str, pod: &str) -> Option<u32> {
     let rest = pod.strip_prefix(test_run)?.strip_prefix('-')?;
     let (number, _) = rest.split_once('-').unwrap_or((rest, ""));
     number.parse().ok().filter(|number| *number > 0)

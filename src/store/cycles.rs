@@ -120,7 +120,33 @@ const LAST_CYCLES: Statement = Statement {
         ) cycle",
 };
 
+/// → when the newest completed cycle began
+const LAST_COMPLETED: Statement = Statement {
+    sqlite: "
+        SELECT json_object('started_at', started_at) FROM sync_cycles
+        WHERE outcome = 'completed' ORDER BY id DESC LIMIT 1",
+    postgres: "
+        SELECT json_build_object('started_at', started_at)::text FROM sync_cycles
+        WHERE outcome = 'completed' ORDER BY id DESC LIMIT 1",
+};
+
 impl Reader {
+    /// When the newest cycle that was completed began; `None`: none ever was.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn last_completed_cycle(&self) -> Result<Option<Timestamp>, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            #[serde(with = "time")]
+            started_at: Timestamp,
+        }
+        const ACTION: &str = "read when the last cycle was";
+        let rows = rows!(self, "read when the last cycle was", LAST_COMPLETED)?;
+        let rows: Vec<Row> = rows_of(rows).map_err(|error| self.failed(ACTION, &error))?;
+        Ok(rows.into_iter().next().map(|row| row.started_at))
+    }
+
     /// How many errors on record of a step, in cycles before this one, begin with `text`.
     ///
     /// # Errors

@@ -63,20 +63,19 @@ impl Reader {
         for (id, reported) in reported {
             steps.entry(id).or_default().runners_reported = count(reported);
         }
-        let metrics: Vec<(StepId, String, String, String, String, i64, f64, f64)> =
-            of_run!(METRICS);
+        let metrics: Vec<MetricOfStep> = of_run!(METRICS);
         for (id, metric, kind, unit, stat, runners, low, high) in metrics {
             let columns: MetricColumns = (metric, kind, unit, stat, runners, low, high);
             let row = MetricRow::from(columns);
             steps.entry(id).or_default().metrics.push(row);
         }
-        let checks: Vec<(StepId, Option<String>, String, Option<i64>, i64)> = of_run!(CHECKS);
+        let checks: Vec<CheckOfStep> = of_run!(CHECKS);
         for (id, path, name, passes, fails) in checks {
             let columns: CheckColumns = (path, name, passes, fails);
             let row = CheckRow::from(columns);
             steps.entry(id).or_default().checks.push(row);
         }
-        let thresholds: Vec<OfStep> = of_run!(THRESHOLDS);
+        let thresholds: Vec<ThresholdOfStep> = of_run!(THRESHOLDS);
         for (id, metric, expression, runners, failed, low, high, kind, unit) in thresholds {
             let columns: ThresholdColumns =
                 (metric, expression, runners, failed, low, high, kind, unit);
@@ -89,8 +88,14 @@ impl Reader {
     }
 }
 
+/// The columns that [`METRICS`] yields.
+type MetricOfStep = (StepId, String, String, String, String, i64, f64, f64);
+
+/// The columns that [`CHECKS`] yields.
+type CheckOfStep = (StepId, Option<String>, String, Option<i64>, i64);
+
 /// The columns that [`THRESHOLDS`] yields.
-type OfStep = (
+type ThresholdOfStep = (
     StepId,
     String,
     Option<String>,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::on_both_databases;
 use crate::support::cluster::{FIRST_LINE, State, recordings};
-use crate::support::{Cluster, Database, Program, RunningLoop};
+use crate::support::{Cluster, Database, Program, RunningLoop, recorded};
 
 on_both_databases!(
     what_all_runners_measured_is_stored_when_their_logs_are_complete,
@@ -52,17 +52,6 @@ fn write(log: &Log, from: usize, text: &[u8]) {
 
 async fn sync(cluster: &Cluster, database: &Database) -> Value {
     Program::sync_once(cluster, database, &[]).report().await
-}
-
-/// A recording of the real k6-operator at its end.
-async fn recorded(database: &Database) -> Cluster {
-    let cluster = Cluster::start().await;
-    for moment in ["t1", "t2", "t3"] {
-        cluster.moment_of("operator", moment).await;
-        let report = sync(&cluster, database).await;
-        assert_eq!(report["errors"], 0, "{moment}: {report}");
-    }
-    cluster
 }
 
 /// The exports that k6 printed on `stderr` in these runners' logs: the lines from the one that is `{` to the one that is `}`.

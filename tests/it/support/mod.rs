@@ -4,6 +4,7 @@ pub mod api_server;
 pub mod cluster;
 pub mod database;
 pub mod door;
+pub mod golden;
 pub mod postgres_server;
 pub mod program;
 pub mod running_loop;
@@ -15,6 +16,22 @@ pub use database::Database;
 pub use door::Door;
 pub use program::Program;
 pub use running_loop::RunningLoop;
+
+/// A recording of the real k6-operator (`tests/data/recorded/operator`) at its end, synced at each of its moments.
+pub async fn recorded(database: &Database) -> Cluster {
+    let cluster = Cluster::start().await;
+    sync_recorded(&cluster, database).await;
+    cluster
+}
+
+/// The same in this cluster.
+pub async fn sync_recorded(cluster: &Cluster, database: &Database) {
+    for moment in ["t1", "t2", "t3"] {
+        cluster.moment_of("operator", moment).await;
+        let report = Program::sync_once(cluster, database, &[]).report().await;
+        assert_eq!(report["errors"], 0, "{moment}: {report}");
+    }
+}
 
 /// A name that no other test has, in this process or another.
 pub fn unique(prefix: &str) -> String {
