@@ -42,6 +42,18 @@ pub(crate) fn json(json: &str) -> String {
     escaped
 }
 
+/// Several lines, which end as they do; whatever else is harmful is escaped.
+pub(crate) fn lines(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\n' => escaped.push('\n'),
+            char => push(&mut escaped, char),
+        }
+    }
+    escaped
+}
+
 #[derive(Default)]
 struct Line(String);
 

@@ -1,8 +1,10 @@
 //! YAML; the only user of the crate `serde_yaml`. No value of a text is part of an error.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::discreet::HIDDEN;
+use crate::harmless;
 
 /// Why a text can't be read. None of it shows a value of the text.
 #[derive(Debug)]
@@ -30,6 +32,14 @@ pub(crate) fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> 
             line: error.location().map(|location| location.line()),
         }
     })
+}
+
+/// `value` as YAML, harmless to terminals.
+///
+/// # Errors
+/// When it can't be YAML, such as a map whose keys are maps.
+pub(crate) fn to_string(value: &impl Serialize) -> Result<String, serde_yaml::Error> {
+    serde_yaml::to_string(value).map(|text| harmless::lines(&text))
 }
 
 /// Whatever an error shows of the text stands in quotation marks; but a field that is there twice is one of ours.

@@ -4,11 +4,32 @@ use std::io::Write;
 
 use anyhow::Context;
 
-use crate::harmless;
+use crate::{harmless, yaml};
 
 /// A value as JSON on standard output, harmless to terminals.
 pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&harmless::json(&serde_json::to_string(value)?))
+}
+
+/// A value as JSON, one line.
+pub(super) fn json_line(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(format!(
+        "{}\n",
+        harmless::json(&serde_json::to_string(value)?)
+    ))
+}
+
+/// A value as YAML.
+pub(super) fn yaml(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    yaml::to_string(value).context("cannot write the answer as YAML")
+}
+
+/// Text on standard output, as it is.
+pub(super) fn write(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
 }
 
 /// One line, or several, on standard output.
