@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod job;
 mod logs;
+mod look;
 mod migrate;
 mod output;
 mod progress;

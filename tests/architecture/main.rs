@@ -39,6 +39,8 @@ const FLOORS: &[&[&str]] = &[
     // Shows what the loop says of itself.
     &["server"],
     &["report"],
+    // Its findings are drawn by `report`.
+    &["doctor"],
     &["record", "verify"],
     &["sync_loop"],
     &["telemetry"],
@@ -71,6 +73,8 @@ const PURE: &[&str] = &[
     "src/cycle/timestamp.rs",
     "src/cycle/verdict.rs",
     "src/k6/",
+    "src/record/compare/direction.rs",
+    "src/record/compare/judge.rs",
 ];
 
 /// Beginnings of paths whose items the pure files may use, whatever they are.
@@ -91,6 +95,7 @@ const ITEMS_FOR_THE_PURE: &[&str] = &[
     "ContainerState",
     "Gap",
     "GapCause",
+    "Interval",
     "Job",
     "LineTimes",
     "Malformed",

@@ -71,7 +71,10 @@ pub(crate) fn change_percent(base: Interval, other: Interval) -> Option<Interval
         return None;
     }
     if base == other && base.low == base.high {
-        return Some(Interval { low: 0.0, high: 0.0 });
+        return Some(Interval {
+            low: 0.0,
+            high: 0.0,
+        });
     }
     let changes = [
         (base.low, other.low),
@@ -128,14 +131,44 @@ mod tests {
             ((-10.0, -10.0), (-9.5, -9.5), 0.1, Same, Same, Same),
             ((-10.0, -10.0), (-8.0, -8.0), 0.1, Worse, Better, Changed),
             ((-10.0, -10.0), (-12.0, -12.0), 0.1, Better, Worse, Changed),
-            ((f64::NAN, 1.0), (2.0, 2.0), 0.0, NotComparable, NotComparable, NotComparable),
-            ((1.0, 1.0), (2.0, f64::INFINITY), 0.0, NotComparable, NotComparable, NotComparable),
-            ((2.0, 1.0), (2.0, 3.0), 0.0, NotComparable, NotComparable, NotComparable),
+            (
+                (f64::NAN, 1.0),
+                (2.0, 2.0),
+                0.0,
+                NotComparable,
+                NotComparable,
+                NotComparable,
+            ),
+            (
+                (1.0, 1.0),
+                (2.0, f64::INFINITY),
+                0.0,
+                NotComparable,
+                NotComparable,
+                NotComparable,
+            ),
+            (
+                (2.0, 1.0),
+                (2.0, 3.0),
+                0.0,
+                NotComparable,
+                NotComparable,
+                NotComparable,
+            ),
         ] {
             let verdicts = DIRECTIONS.map(|direction| {
-                judge(between(base.0, base.1), between(other.0, other.1), direction, tolerance)
+                judge(
+                    between(base.0, base.1),
+                    between(other.0, other.1),
+                    direction,
+                    tolerance,
+                )
             });
-            assert_eq!(verdicts, [lower, higher, neither], "{base:?} {other:?} {tolerance}");
+            assert_eq!(
+                verdicts,
+                [lower, higher, neither],
+                "{base:?} {other:?} {tolerance}"
+            );
         }
     }
 
@@ -146,11 +179,31 @@ mod tests {
             Some((change.low.round(), change.high.round()))
         };
         for (base, other, expected) in [
-            (between(100.0, 100.0), between(110.0, 110.0), Some((10.0, 10.0))),
-            (between(612.0, 840.0), between(900.0, 950.0), Some((7.0, 55.0))),
-            (between(100.0, 200.0), between(0.0, 0.0), Some((-100.0, -100.0))),
-            (between(-10.0, -10.0), between(-5.0, -5.0), Some((50.0, 50.0))),
-            (between(10.0, 20.0), between(-10.0, 10.0), Some((-200.0, 0.0))),
+            (
+                between(100.0, 100.0),
+                between(110.0, 110.0),
+                Some((10.0, 10.0)),
+            ),
+            (
+                between(612.0, 840.0),
+                between(900.0, 950.0),
+                Some((7.0, 55.0)),
+            ),
+            (
+                between(100.0, 200.0),
+                between(0.0, 0.0),
+                Some((-100.0, -100.0)),
+            ),
+            (
+                between(-10.0, -10.0),
+                between(-5.0, -5.0),
+                Some((50.0, 50.0)),
+            ),
+            (
+                between(10.0, 20.0),
+                between(-10.0, 10.0),
+                Some((-200.0, 0.0)),
+            ),
             (between(0.0, 0.0), between(1.0, 1.0), None),
             (between(0.0, 5.0), between(1.0, 1.0), None),
             (between(-1.0, 5.0), between(1.0, 1.0), None),

@@ -257,7 +257,10 @@ fn tally(steps: &[StepCompared], at: usize) -> Tally {
 impl StepCompared {
     /// Each verdict on the other run at this place.
     fn verdicts(&self, at: usize) -> impl Iterator<Item = Verdict> {
-        let thresholds = self.thresholds.iter().map(move |row| row.others[at].verdict);
+        let thresholds = self
+            .thresholds
+            .iter()
+            .map(move |row| row.others[at].verdict);
         let checks = self.checks.iter().map(move |row| row.others[at].verdict);
         let metrics = self.metrics.iter().map(move |row| row.others[at].verdict);
         thresholds.chain(checks).chain(metrics)
@@ -302,7 +305,9 @@ impl Comparison {
                 }
             }
             if other.tally.comparable() == 0 && other.tally.steps_not_comparable == 0 {
-                doubts.push(format!("nothing of run {id} could be compared with run {base}"));
+                doubts.push(format!(
+                    "nothing of run {id} could be compared with run {base}"
+                ));
             }
         }
         doubts

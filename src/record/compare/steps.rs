@@ -256,7 +256,9 @@ fn both_values(
     // What a runner does not have is in no value: where other numbers of runners lack it, different things were measured.
     let lacking = |side: &Side<'_>, metric: &Metric| {
         let reported = side.step.map_or(0, |step| step.row.runners_reported);
-        u64::try_from(reported).unwrap_or(0).saturating_sub(metric.runners)
+        u64::try_from(reported)
+            .unwrap_or(0)
+            .saturating_sub(metric.runners)
     };
     if lacking(base, &was) != lacking(other, &is) {
         return Err(format!(

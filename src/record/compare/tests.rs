@@ -312,10 +312,7 @@ fn checks_are_compared_by_the_part_that_failed() {
             vec![check(path, None, 1)],
             "run 8 does not tell how often it passed",
         ),
-        (
-            vec![check(path, Some(0), 0)],
-            "it was never made in run 8",
-        ),
+        (vec![check(path, Some(0), 0)], "it was never made in run 8"),
     ] {
         assert_eq!(
             verdict(told(), is),
