@@ -96,13 +96,17 @@ async fn connect(patient: &Patient) -> Result<(Finding, Cluster), Finding> {
         namespace: Some(cluster.default_namespace().to_owned()),
         name: None,
     };
-    cluster.has_right(&right).await.map_err(|error| {
-        Finding::error(
-            "cluster",
-            error.to_string(),
-            "see whether `kubectl version` works from here with the same kubeconfig",
-        )
-    })?;
+    match cluster.has_right(&right).await {
+        // Whoever is refused is known: the check of rights goes on from there.
+        Ok(_) | Err(ClusterError::Forbidden { .. }) => {}
+        Err(error) => {
+            return Err(Finding::error(
+                "cluster",
+                error.to_string(),
+                "see whether `kubectl version` works from here with the same kubeconfig",
+            ));
+        }
+    }
     let version = match cluster.server_version().await {
         Ok(version) => format!(", {version}"),
         Err(_) => String::new(),

@@ -138,13 +138,17 @@ fn of_step(comparison: &Comparison, step: &StepCompared, view: &View) -> String 
         view,
         reasons: BTreeMap::new(),
     };
-    let mut tables = block.thresholds();
-    tables.push_str(&block.checks());
-    tables.push_str(&block.metrics());
-    tables.push_str(&block.reasons_in_words());
-    if tables.is_empty() && is_any_compared {
-        tables = wrapped("Nothing changed.", 2, view);
-    }
+    let tables = [block.thresholds(), block.checks(), block.metrics()];
+    let reasons = block.reasons_in_words();
+    let parts: Vec<String> = tables
+        .into_iter()
+        .chain([reasons])
+        .filter(|part| !part.is_empty())
+        .collect();
+    let tables = match parts.is_empty() && is_any_compared {
+        true => wrapped("Nothing changed.", 2, view),
+        false => parts.join("\n"),
+    };
     text.push_str(&tables);
     text
 }
@@ -270,7 +274,11 @@ impl Block<'_> {
         if several {
             columns.push(column("RUN").right());
         }
-        columns.extend([column("OTHER"), column(""), column("CHANGE").expendable(2)]);
+        columns.extend([column("OTHER"), column("")]);
+        let has_changes = rows.iter().any(|row| !row.change.is_empty());
+        if has_changes {
+            columns.push(column("CHANGE").expendable(2));
+        }
         if has_bars {
             columns.push(column("▀BASE ▄OTHER").expendable(1));
         }
@@ -301,7 +309,9 @@ impl Block<'_> {
                     in_words(row.verdict, row.arrow),
                     style(row.verdict),
                 ));
-                cells.push(row.change.into());
+                if has_changes {
+                    cells.push(row.change.into());
+                }
                 if has_bars {
                     cells.push(Cell::styled(row.bar, style(row.verdict)));
                 }

@@ -74,7 +74,7 @@ fn ill(findings: &[Value]) -> Vec<String> {
 async fn all_is_well_beside_a_loop(database: Database) {
     let cluster = Cluster::start().await;
     cluster.running("shop", 2).await;
-    let running = RunningLoop::start(&cluster, &database).await;
+    let running = RunningLoop::spawn(RunningLoop::program(&cluster, &database)).await;
     running
         .wait_for_at_least(LEADER, 1.0, std::time::Duration::from_secs(30))
         .await;
@@ -167,10 +167,9 @@ async fn without_a_cluster_the_record_is_looked_at(database: Database) {
     );
     assert_ill(&findings, "last cycle", "warning", "there was none yet");
     assert_eq!(of(&findings, "schema")[0].0, "ok");
-    let wrong = program().config("databaseUrl: nonsense://x\n");
-    let (code, findings) = found(wrong.args(&["--config", "/no/such/file"])).await;
+    let (code, findings) = found(program().config("captures: {}\n")).await;
     assert_eq!(code, 1);
-    assert_ill(&findings, "configuration", "error", "/no/such/file");
+    assert_ill(&findings, "configuration", "error", "captures");
     let run = program().args(&["--nonsense"]).run().await;
     assert_eq!(run.code, 2, "{run:?}");
 }

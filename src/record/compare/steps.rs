@@ -22,10 +22,16 @@ pub(super) fn compare(base: &Run, others: &[Run], tolerance: f64) -> Vec<StepCom
         .collect()
 }
 
+/// A step's name, and the how manieth of that name it is in its run.
+type StepKey = (String, usize);
+
+/// What a step is in each of the runs.
+type Steps<'a> = Vec<Option<&'a Step>>;
+
 /// For each step the one that it is in each run.
-fn matched<'a>(runs: &[&'a Run]) -> Vec<Vec<Option<&'a Step>>> {
+fn matched<'a>(runs: &[&'a Run]) -> Vec<Steps<'a>> {
     // Of a name that a run has twice, the first is the first.
-    let keys = |run: &Run| -> Vec<(String, usize)> {
+    let keys = |run: &Run| -> Vec<StepKey> {
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         run.steps
             .iter()
@@ -36,7 +42,7 @@ fn matched<'a>(runs: &[&'a Run]) -> Vec<Vec<Option<&'a Step>>> {
             })
             .collect()
     };
-    let mut rows: Vec<((String, usize), Vec<Option<&Step>>)> = Vec::new();
+    let mut rows: Vec<(StepKey, Steps<'_>)> = Vec::new();
     for (at, run) in runs.iter().enumerate() {
         for (key, step) in keys(run).into_iter().zip(&run.steps) {
             // Where both have only one, it is the same whatever its name.
