@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::{Finding, check};
+use super::finding::{Finding, check};
 use crate::store::{DatabaseUrl, Reader, StoreError, Writable};
 
 /// Less free space than this is an error: a night of logs may be more.

@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::finding::{Finding, check};
 use super::kubernetes::Seen;
-use super::{Finding, Patient, check};
+use super::patient::Patient;
 use crate::store::{CycleRecord, Reader, StoreError};
 
 /// Cycles looked at.
@@ -219,7 +220,7 @@ fn words(time: SignedDuration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Health;
+    use super::super::finding::Health;
     use super::*;
     use crate::store::CycleError;
 

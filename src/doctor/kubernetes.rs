@@ -3,8 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
+use super::finding::{Finding, Health, PATIENCE, check};
+use super::patient::Patient;
 use super::rights::{Needed, needed};
-use super::{Finding, Health, PATIENCE, Patient, check};
 use crate::cluster::{Cluster, ClusterError, ConfigMap, Lease, Listed, Namespaces, Right, TestRun};
 use crate::sync_loop::control::{Control, Interval};
 

@@ -2,7 +2,7 @@
 
 use crate::cluster::{Namespaces, Right};
 
-use super::Health;
+use super::finding::Health;
 
 /// A right, and what is without it.
 pub(super) struct Needed {

@@ -28,6 +28,11 @@ const ROOM_FOR_BARS: usize = 80;
 /// All of it as tables.
 pub(crate) fn text(comparison: &Comparison, view: &View) -> String {
     let mut text = runs(comparison, view);
+    if comparison.tolerance > 0.0 {
+        let percent = percent_number(comparison.tolerance * 100.0);
+        let line = format!("Changes up to {percent} % are no difference.");
+        text.push_str(&wrapped(&line, 0, view));
+    }
     for step in &comparison.steps {
         text.push('\n');
         text.push_str(&of_step(comparison, step, view));
@@ -76,11 +81,7 @@ fn summary(comparison: &Comparison, other: &Compared, view: &View) -> String {
         (tally.worse, "worse", Style::Bad),
         (tally.better, "better", Style::Good),
         (tally.changed, "changed", Style::Notable),
-        (
-            tally.same,
-            "without a difference that is certain",
-            Style::Dim,
-        ),
+        (tally.same, "same", Style::Dim),
         (tally.not_comparable, "not comparable", Style::Plain),
     ];
     let told: Vec<String> = parts
@@ -92,14 +93,7 @@ fn summary(comparison: &Comparison, other: &Compared, view: &View) -> String {
         true => "nothing to compare".to_owned(),
         false => told.join(", "),
     };
-    let tolerance = match comparison.tolerance > 0.0 {
-        true => format!(
-            ", tolerating {} %",
-            percent_number(comparison.tolerance * 100.0)
-        ),
-        false => String::new(),
-    };
-    let head = format!("{} against {}{tolerance}:", other.id, comparison.base.id);
+    let head = format!("{} against {}:", other.id, comparison.base.id);
     format!("{} {told}\n", view.paint(Style::Bold, &head))
 }
 
@@ -164,7 +158,9 @@ struct Block<'a> {
 
 /// What is in a row of any of the tables.
 struct Row {
-    name: Vec<String>,
+    /// What stands on a line of its own before the rows of it: a metric's name may be long.
+    group: Option<String>,
+    name: String,
     base: String,
     at: usize,
     other: String,
@@ -181,11 +177,14 @@ impl Block<'_> {
         for row in &self.step.thresholds {
             let name = threshold_name(row);
             for (at, other) in row.others.iter().enumerate() {
-                if self.is_left_out(at, &name, other.verdict, other.reason.as_deref()) {
+                // What is new or gone has an end all the same.
+                let told = format!("{name} ({})", judged(other.judged.or(row.base)));
+                if self.is_left_out(at, &told, other.verdict, other.reason.as_deref()) {
                     continue;
                 }
                 rows.push(Row {
-                    name: vec![name.clone()],
+                    group: None,
+                    name: name.clone(),
                     base: judged(row.base),
                     at,
                     other: judged(other.judged),
@@ -196,7 +195,7 @@ impl Block<'_> {
                 });
             }
         }
-        self.table(&[column("THRESHOLD").at_least(10)], rows)
+        self.table(column("THRESHOLD").at_least(24), rows)
     }
 
     fn checks(&mut self) -> String {
@@ -210,7 +209,8 @@ impl Block<'_> {
                 let rate = |counts: Option<CheckCounts>| counts.and_then(|counts| counts.fail_rate);
                 let (was, is) = (exact(rate(row.base)), exact(rate(other.counts)));
                 rows.push(Row {
-                    name: vec![name.clone()],
+                    group: None,
+                    name: name.clone(),
                     base: counts(row.base),
                     at,
                     other: counts(other.counts),
@@ -221,19 +221,19 @@ impl Block<'_> {
                 });
             }
         }
-        self.table(&[column("CHECK, FAILED").at_least(10)], rows)
+        self.table(column("CHECK, FAILED").at_least(24), rows)
     }
 
     fn metrics(&mut self) -> String {
         let mut rows: Vec<Row> = Vec::new();
         for row in &self.step.metrics {
-            let name = format!("{} {}", row.metric, row.stat);
             for (at, other) in row.others.iter().enumerate() {
-                if self.is_left_out(at, &name, other.verdict, other.reason.as_deref()) {
+                if self.is_left_out(at, &row.metric, other.verdict, other.reason.as_deref()) {
                     continue;
                 }
                 rows.push(Row {
-                    name: vec![row.metric.clone(), row.stat.clone()],
+                    group: Some(row.metric.clone()),
+                    name: format!("  {}", row.stat),
                     base: value(row, row.base),
                     at,
                     other: value(row, other.value),
@@ -244,7 +244,7 @@ impl Block<'_> {
                 });
             }
         }
-        self.table(&[column("METRIC").at_least(10), column("")], rows)
+        self.table(column("METRIC"), rows)
     }
 
     /// What is not comparable is not in the table but below; where nothing of the step is, the reason stands above already.
@@ -262,45 +262,37 @@ impl Block<'_> {
         true
     }
 
-    fn table(&self, names: &[Column], rows: Vec<Row>) -> String {
+    fn table(&self, name: Column, rows: Vec<Row>) -> String {
         if rows.is_empty() {
             return String::new();
         }
         let several = self.comparison.others.len() > 1;
         let has_bars = self.view.width.is_some_and(|width| width >= ROOM_FOR_BARS)
             && rows.iter().any(|row| !row.bar.is_empty());
-        let mut columns = names.to_vec();
-        columns.push(column("BASE"));
+        let mut columns = vec![name, column("BASE")];
         if several {
             columns.push(column("RUN").right());
         }
         columns.extend([column("OTHER"), column("")]);
         let has_changes = rows.iter().any(|row| !row.change.is_empty());
         if has_changes {
-            columns.push(column("CHANGE").expendable(2));
+            columns.push(column("CHANGE").expendable(1));
         }
         if has_bars {
-            columns.push(column("▀BASE ▄OTHER").expendable(1));
+            columns.push(column("▀BASE ▄OTHER").expendable(2));
         }
-        let mut last: Vec<String> = Vec::new();
+        let groups: Vec<Option<String>> = rows.iter().map(|row| row.group.clone()).collect();
+        let mut last: Option<(Option<String>, String)> = None;
         let rows: Vec<Vec<Cell>> = rows
             .into_iter()
             .map(|row| {
-                let is_again = row.name == last;
-                // A name that is said again is not read again.
-                let mut cells: Vec<Cell> = (row.name.iter().enumerate())
-                    .map(
-                        |(at, name)| match is_again || (at == 0 && last.first() == Some(name)) {
-                            true => Cell::default(),
-                            false => name.into(),
-                        },
-                    )
-                    .collect();
-                last = row.name;
-                cells.push(match is_again {
-                    true => Cell::default(),
-                    false => row.base.into(),
-                });
+                let name = Some((row.group, row.name.clone()));
+                // What is said again is not read again.
+                let mut cells: Vec<Cell> = match name == last {
+                    true => vec![Cell::default(), Cell::default()],
+                    false => vec![row.name.into(), row.base.into()],
+                };
+                last = name;
                 if several {
                     cells.push(self.comparison.others[row.at].id.to_string().into());
                 }
@@ -318,7 +310,19 @@ impl Block<'_> {
                 cells
             })
             .collect();
-        table(&columns, &rows, 2, self.view)
+        let drawn = table(&columns, &rows, 2, self.view);
+        let mut lines = drawn.split_inclusive('\n');
+        // The titles.
+        let mut text = lines.next().unwrap_or_default().to_owned();
+        let mut last = None;
+        for (line, group) in lines.zip(groups) {
+            if let Some(name) = group.as_ref().filter(|_| group != last) {
+                text.push_str(&wrapped(name, 2, self.view));
+            }
+            text.push_str(line);
+            last = group;
+        }
+        text
     }
 
     fn reasons_in_words(&self) -> String {

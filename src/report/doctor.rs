@@ -2,6 +2,7 @@
 
 use super::table::wrapped;
 use super::view::{Style, View};
+use super::words::things;
 use crate::doctor::{Finding, Health};
 
 /// The findings, and how many there are of what is not well.
@@ -36,14 +37,19 @@ pub(crate) fn text(findings: &[Finding], view: &View) -> String {
 
 fn summary(findings: &[Finding]) -> String {
     let count = |status| {
-        findings
+        let ill = findings
             .iter()
             .filter(|finding| finding.status == status)
-            .count()
+            .count();
+        i64::try_from(ill).unwrap_or(i64::MAX)
     };
     match (count(Health::Error), count(Health::Warning)) {
         (0, 0) => "All is well.".to_owned(),
-        (errors, warnings) => format!("{errors} errors, {warnings} warnings."),
+        (errors, warnings) => format!(
+            "{}, {}.",
+            things(errors, "error", "errors"),
+            things(warnings, "warning", "warnings")
+        ),
     }
 }
 
@@ -76,7 +82,7 @@ mod tests {
                        than it should be
                        → start a loop
 
-1 errors, 0 warnings.
+1 error, 0 warnings.
 "
         );
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::direction::{Direction, base_metric, direction};
-use super::judge::{Verdict, change_percent, is_sound, judge};
-use super::{
+use super::answer::{
     CheckCompared, CheckCounts, CheckOther, Judged, MetricCompared, StepCompared, StepMatch,
     ThresholdCompared, ThresholdOther, ValueCompared,
 };
+use super::direction::{Direction, base_metric, direction};
+use super::judge::{Verdict, change_percent, is_sound, judge};
 use crate::k6::summary::Unit;
 use crate::record::results::Metric;
 use crate::record::{Run, Step};

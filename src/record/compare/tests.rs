@@ -6,6 +6,8 @@ use serde_json::json;
 use super::super::results::{CheckResult, Metric, StepMeasured, Threshold};
 use super::super::{Run, Step};
 use super::*;
+use crate::k6::summary::{Kind, Unit};
+use crate::store::{Interval, Status};
 
 fn run(id: i64, steps: Vec<Step>) -> Run {
     let row = json!({
