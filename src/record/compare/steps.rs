@@ -235,12 +235,9 @@ fn both_values(
     if let Some(trouble) = trouble_of_both(base, other) {
         return Err(trouble);
     }
-    let metric = |side: &Side<'_>| {
-        let missing = || format!("{} has no such metric", side.id);
-        let metric: Option<Metric> = side.metric(name).cloned();
-        metric.ok_or_else(missing)
-    };
-    let (was, is) = (metric(base)?, metric(other)?);
+    let missing = |side: &Side<'_>| format!("{} has no such metric", side.id);
+    let was = base.metric(name).ok_or_else(|| missing(base))?;
+    let is = other.metric(name).ok_or_else(|| missing(other))?;
     if was.kind != is.kind {
         return Err(format!(
             "it is a {} in {} and a {} in {}",
@@ -266,7 +263,7 @@ fn both_values(
             .unwrap_or(0)
             .saturating_sub(metric.runners)
     };
-    if lacking(base, &was) != lacking(other, &is) {
+    if lacking(base, was) != lacking(other, is) {
         return Err(format!(
             "{} in {} and {} in {} have it",
             runners(was.runners),
@@ -283,7 +280,7 @@ fn both_values(
             false => Err(format!("what {} tells is no number", side.id)),
         }
     };
-    Ok((stat_of(base, &was)?, stat_of(other, &is)?))
+    Ok((stat_of(base, was)?, stat_of(other, is)?))
 }
 
 const fn unit(unit: Unit) -> &'static str {
