@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod cycle;
 pub mod discreet;
+mod doctor;
 pub mod harmless;
 pub mod isolate;
 pub mod k6;

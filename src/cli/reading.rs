@@ -235,6 +235,12 @@ pub struct Wait {
 /// `k6sync compare`
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Values over all runners are intervals, and only where two of them don't overlap is there a difference. More errors and longer times
+are worse; more requests are neither. What can't be told is `not comparable`, with the reason.
+
+Exit codes: 0 compared; 1 with --fail: something is worse; 2 the command line is wrong; 3 no such run; 5 the database can't be
+read, or with --fail: nothing is seen to be worse, but a step could not be compared.
+
 Examples:
   k6sync compare @previous nightly
   k6sync compare release-41 release-42 --tolerance 10% --fail")]
@@ -245,19 +251,20 @@ pub struct Compare {
     /// How it looks.
     #[command(flatten)]
     pub look: Look,
-    /// The run to compare with, or @previous: the one before the other, of the same name
+    /// The run to compare with, by id, name (the newest of that name), external_id or TestRun uid; or @previous: the one before
+    /// the first OTHER, of the same name
     #[arg(value_name = "BASE")]
     pub(crate) base: RunName,
-    /// The runs to compare with it
-    #[arg(value_name = "OTHER", required = true)]
+    /// The runs to compare with it, one to four
+    #[arg(value_name = "OTHER", required = true, num_args = 1..=4, value_parser = another)]
     pub(crate) others: Vec<RunName>,
     /// Changes up to this part of the base's value are no difference
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = percent)]
     pub tolerance: f64,
-    /// Exit code 1 if anything is certainly worse
+    /// Exit code 1 if anything is certainly worse, 5 if a step can't be compared
     #[arg(long)]
     pub fail: bool,
-    /// Only what changed
+    /// Only what is worse, better or changed
     #[arg(long)]
     pub changed: bool,
 }
@@ -364,6 +371,16 @@ fn when(text: &str) -> Result<When, String> {
     age.map(When::Ago).ok_or_else(|| {
         "it must be an age such as 7d or 10m, or a time such as 2026-11-23T04:00:00Z".to_owned()
     })
+}
+
+/// A run that others can't be meant by.
+fn another(text: &str) -> Result<RunName, String> {
+    match text.parse()? {
+        RunName::Previous => {
+            Err("@previous is the run before another one: it can only be BASE".to_owned())
+        }
+        name => Ok(name),
+    }
 }
 
 fn percent(text: &str) -> Result<f64, String> {

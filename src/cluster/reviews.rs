@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::error::chain;
 use super::request::{Request, Resource};
+use super::send::OBJECT;
 use super::{Cluster, ClusterError};
 
 /// A user, as the API server knows them.
@@ -99,6 +102,73 @@ impl Cluster {
             .object(&request, |body| serde_json::from_slice(body))
             .await?;
         Ok(status.allowed)
+    }
+}
+
+/// A right, in the words of RBAC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Right {
+    /// API group; empty: the core one.
+    pub(crate) group: &'static str,
+    /// `pods`, `pods/log`, …
+    pub(crate) resource: &'static str,
+    pub(crate) verb: &'static str,
+    /// `None`: in all namespaces.
+    pub(crate) namespace: Option<String>,
+    /// One object; `None`: all.
+    pub(crate) name: Option<String>,
+}
+
+impl Right {
+    /// The RBAC rule that gives it, as YAML on one line.
+    pub(crate) fn rule(&self) -> String {
+        let names = match &self.name {
+            Some(name) => format!(", resourceNames: [\"{name}\"]"),
+            None => String::new(),
+        };
+        format!(
+            "{{apiGroups: [\"{}\"], resources: [\"{}\"]{names}, verbs: [\"{}\"]}}",
+            self.group, self.resource, self.verb
+        )
+    }
+}
+
+impl Cluster {
+    /// Whether we have this right ourselves, and the API server's time if it tells.
+    ///
+    /// # Errors
+    /// [`ClusterError`]
+    pub(crate) async fn has_right(
+        &self,
+        right: &Right,
+    ) -> Result<(bool, Option<Timestamp>), ClusterError> {
+        let (resource, subresource) = right
+            .resource
+            .split_once('/')
+            .unwrap_or((right.resource, ""));
+        let object = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "namespace": right.namespace, "verb": right.verb, "group": right.group, "resource": resource,
+                "subresource": subresource, "name": right.name,
+            }},
+        });
+        let resource = review("authorization.k8s.io", "selfsubjectaccessreviews");
+        let request = Request::review(resource, &object);
+        let (AccessReview { status }, time) = self
+            .send_and_read(&request, OBJECT, |body| serde_json::from_slice(body))
+            .await?;
+        Ok((status.allowed, time))
+    }
+
+    /// The version of the API server, such as `v1.36.0`.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub(crate) async fn server_version(&self) -> Result<String, String> {
+        let info = self.client.apiserver_version().await;
+        info.map(|info| info.git_version)
+            .map_err(|error| chain(&error))
     }
 }
 

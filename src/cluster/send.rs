@@ -39,7 +39,7 @@ pub(super) struct Limit {
 }
 
 /// etcd takes no object of more than 1.5 MiB, and JSON is no more than twice as long.
-const OBJECT: Limit = Limit {
+pub(super) const OBJECT: Limit = Limit {
     what: "object",
     most: 4 * 1024 * 1024,
 };

@@ -6,6 +6,7 @@
 //! The answers' JSON is what `-o json` and the API say (docs/api.md).
 
 mod ask;
+pub(crate) mod compare;
 pub(crate) mod naming;
 mod outcome;
 mod results;

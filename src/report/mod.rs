@@ -1,6 +1,8 @@
 //! How answers look: tables, JSON, files for people and for machines. Pure: values in, text out.
 
+pub(crate) mod compare;
 pub(crate) mod csv;
+pub(crate) mod doctor;
 pub(crate) mod run;
 pub(crate) mod runs;
 mod table;

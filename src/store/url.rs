@@ -316,7 +316,7 @@ impl DatabaseUrl {
     }
 
     /// Whether the SQLite URL has this `mode`.
-    pub(super) fn has_mode(&self, mode: &str) -> bool {
+    pub(crate) fn has_mode(&self, mode: &str) -> bool {
         let Self::Sqlite(text) = self else {
             return false;
         };

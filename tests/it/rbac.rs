@@ -88,7 +88,7 @@ fn grants_of(rules: &[Rule]) -> BTreeSet<Grant> {
     grants.collect()
 }
 
-fn rules_of(grants: &BTreeSet<Grant>) -> Value {
+pub fn rules_of(grants: &BTreeSet<Grant>) -> Value {
     let rules = grants.iter().map(|[group, resource, name, verb]| {
         let mut rule = json!({"apiGroups": [group], "resources": [resource], "verbs": [verb]});
         if !name.is_empty() {
