@@ -5,6 +5,7 @@
 //! older schemas too. Each answer is a few queries, however many runners a run has, and takes bounded memory, however long a log is.
 //! The answers' JSON is what `-o json` and the API say (docs/api.md).
 
+mod error_lines;
 pub(crate) mod naming;
 mod outcome;
 mod results;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub(crate) use self::error_lines::ErrorLines;
 pub(crate) use self::naming::{NamingError, RunName};
 pub(crate) use self::outcome::{Outcome, outcome};
 pub(crate) use self::results::{CheckResult, Metric, StepMeasured, Threshold};
