@@ -25,9 +25,15 @@ pub(super) const TIMED_OUT: u8 = 124;
 #[error("{0:#}")]
 pub(super) struct Unreadable(pub(super) anyhow::Error);
 
+/// The command line asks for what can't be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Wrong(pub(super) String);
+
 /// What another try could mend is 1, what only a person can is 2.
 pub(super) fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigError>()
+    if error.is::<Wrong>()
+        || error.is::<ConfigError>()
         || error.is::<TlsError>()
         || matches!(error.downcast_ref(), Some(ClusterError::Config(_)))
     {

@@ -3,6 +3,7 @@
 mod compare;
 mod doctor;
 mod exit;
+mod files;
 mod job;
 mod logs;
 mod migrate;

@@ -11,6 +11,14 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&harmless::json(&serde_json::to_string(value)?))
 }
 
+/// Text on standard output, as it is.
+pub(super) fn write(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
 /// One line, or several, on standard output.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}").context("cannot write the report to standard output")

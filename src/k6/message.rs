@@ -73,20 +73,31 @@ fn name(name: &str) -> String {
     }
 }
 
-fn range((low, high): (f64, f64), row: &ThresholdRow) -> String {
+fn range(observed: (f64, f64), row: &ThresholdRow) -> String {
     let is_count = row.expression.trim_start().starts_with("count");
-    let (unit, per) = match (row.kind, row.unit) {
-        (Some(Kind::Rate), _) => (0.01, "%"),
-        (Some(Kind::Trend), _) if is_count => (1.0, ""),
+    interval(observed, row.kind, row.unit, is_count)
+}
+
+/// `612–840 ms`, `1.5 %`, `12.5 MB/s`: what is nowhere but from `low` to `high`. `is_count`: it is a number of things, whatever the
+/// metric's unit, and not of them a second.
+pub(crate) fn interval(
+    (low, high): (f64, f64),
+    kind: Option<Kind>,
+    unit: Unit,
+    is_count: bool,
+) -> String {
+    let (divisor, per) = match (kind, unit) {
+        (Some(Kind::Rate), _) if !is_count => (0.01, "%"),
+        (Some(Kind::Trend | Kind::Rate), _) if is_count => (1.0, ""),
         (_, Unit::Ms) => time(high),
         (_, Unit::Bytes) => bytes(high),
         (_, Unit::None) => (1.0, ""),
     };
-    let per_second = match row.kind {
+    let per_second = match kind {
         Some(Kind::Counter) if !is_count => "/s",
         _ => "",
     };
-    let (low, high) = (short(low / unit), short(high / unit));
+    let (low, high) = (short(low / divisor), short(high / divisor));
     let space = if per.is_empty() { "" } else { " " };
     match low == high {
         true => format!("{low}{space}{per}{per_second}"),

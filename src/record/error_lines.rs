@@ -11,6 +11,9 @@ const TAIL_CHUNKS: i64 = 4;
 /// Lines of a container.
 const MOST_LINES: usize = 20;
 
+/// Lines behind the last error among them: what comes there may explain it, or be k6's summary.
+const AFTER_THE_LAST: usize = 5;
+
 /// Where no line is an error: so many of the last.
 const LAST_LINES: usize = 10;
 
@@ -58,7 +61,13 @@ fn of_tail(step_id: StepId, stream_id: StreamId, tail: &str) -> ErrorLines {
     let lines: Vec<&str> = tail.lines().collect();
     let first = lines.iter().position(|line| k6::is_error(line));
     let from = first.unwrap_or(lines.len().saturating_sub(LAST_LINES));
-    let shown = lines.iter().skip(from).take(MOST_LINES);
+    let said = lines.get(from..).unwrap_or_default();
+    let said = &said[..said.len().min(MOST_LINES)];
+    let last_error = said.iter().rposition(|line| k6::is_error(line));
+    let end = last_error.map_or(said.len(), |last| {
+        (last + 1 + AFTER_THE_LAST).min(said.len())
+    });
+    let shown = said[..end].iter();
     let cut = |line: &str| line[..line.floor_char_boundary(LINE_BYTES)].to_owned();
     ErrorLines {
         step_id,
@@ -70,7 +79,7 @@ fn of_tail(step_id: StepId, stream_id: StreamId, tail: &str) -> ErrorLines {
                 false => cut(line),
             })
             .collect(),
-        more: lines.len().saturating_sub(from + MOST_LINES),
+        more: lines.len().saturating_sub(from + end),
     }
 }
 
@@ -88,9 +97,13 @@ mod tests {
         let tail = format!("one\ntwo\n{error}\nthree\n{}", "later\n".repeat(30));
         let said = of(&tail);
         assert!(said.from_an_error);
-        assert_eq!(said.lines.len(), MOST_LINES);
-        assert_eq!(said.lines[..2], [error, "three"]);
-        assert_eq!(said.more, 12);
+        assert_eq!(
+            said.lines,
+            [error, "three", "later", "later", "later", "later"]
+        );
+        assert_eq!(said.more, 26);
+        let said = of(&format!("{error}\n").repeat(100));
+        assert_eq!((said.lines.len(), said.more), (MOST_LINES, 80));
     }
 
     #[test]
