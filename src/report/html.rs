@@ -170,7 +170,8 @@ pub(crate) fn page(
         },
         version: env!("CARGO_PKG_VERSION"),
     };
-    page.render()
+    // askama takes the last line end of a template for the file's own.
+    page.render().map(|html| html + "\n")
 }
 
 impl Badge {
@@ -201,8 +202,10 @@ fn notes(run: &Run) -> Vec<String> {
     }
     let (told, all) = (run.row.runners_reported, run.row.runners);
     if run.outcome.ended && told < all {
+        let told = values::number(told.unsigned_abs());
+        let all = things(all.unsigned_abs(), "runner", "runners");
         notes.push(format!(
-            "{told} of {all} runners reported what k6 measured: what the others measured is in no number here."
+            "{told} of {all} reported what k6 measured: what the others measured is in no number here."
         ));
     }
     notes

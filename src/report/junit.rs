@@ -289,7 +289,8 @@ fn harmless(text: &str) -> Cow<'_, str> {
 }
 
 fn time(seconds: f64) -> String {
-    format!("{:.3}", seconds.max(0.0))
+    // The sum of nothing is -0.
+    format!("{:.3}", seconds.max(0.0).abs())
 }
 
 fn stamp(at: Timestamp) -> String {
@@ -383,6 +384,7 @@ mod tests {
         assert_eq!(cases, ["verdict", "runner 1", "runner 2"]);
         let nothing = junit(&[]);
         assert_eq!(names(&nothing, "testsuites", "tests"), ["0"]);
+        assert_eq!(names(&nothing, "testsuites", "time"), ["0.000"]);
     }
 
     #[test]

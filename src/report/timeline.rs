@@ -21,6 +21,8 @@ const NAMES: f64 = 150.0;
 const ENDS: f64 = 170.0;
 const ROW: f64 = 22.0;
 const BAR: f64 = 14.0;
+/// Of the part that failed: fewer can't be seen.
+const LEAST_BAR: f64 = 4.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 26.0;
 
@@ -50,6 +52,8 @@ struct Row {
     started: Option<Timestamp>,
     ended: Option<Timestamp>,
     tone: Tone,
+    /// The part of those in the row that failed, 0 to 1.
+    failed: f64,
     end: String,
     gaps: Vec<RunGap>,
 }
@@ -164,6 +168,10 @@ fn row(
         started: container.row.started_at,
         ended: container.row.finished_at,
         tone: End::of(step, container).tone(),
+        failed: match End::of(step, container) {
+            End::Badly(_) => 1.0,
+            _ => 0.0,
+        },
         end,
         gaps: gaps.get(&container.row.id).cloned().unwrap_or_default(),
     }
@@ -194,7 +202,10 @@ fn shared(
         (0, 0, 0) => (Tone::Good, "✓ all exit 0".to_owned()),
         (0, 0, open) => (Tone::Open, format!("… {open} not over")),
         (0, unknown, _) => (Tone::Unknown, format!("? {unknown} ends not seen")),
-        (bad, _, _) => (Tone::Bad, format!("✗ {bad} of {} failed", runners.len())),
+        // The others' colour; how many failed is drawn into it.
+        (bad, 0, 0) => (Tone::Good, format!("✗ {bad} of {} failed", runners.len())),
+        (bad, unknown, 0) => (Tone::Unknown, format!("✗ {bad} failed, ? {unknown} unseen")),
+        (bad, _, open) => (Tone::Open, format!("✗ {bad} failed, … {open} not over")),
     };
     let ended = runners.iter().map(|runner| runner.row.finished_at);
     Row {
@@ -209,6 +220,7 @@ fn shared(
             .collect::<Option<Vec<_>>>()
             .and_then(|all| all.into_iter().max()),
         tone,
+        failed: bad as f64 / runners.len() as f64,
         end,
         gaps: runners
             .iter()
@@ -357,17 +369,24 @@ fn draw_row(svg: &mut String, row: &Row, span: Span, y: f64) {
     if let Some(started) = row.started {
         let from = span.x(started);
         let to = span.x(row.ended.unwrap_or_else(|| span.end()));
+        let width = (to - from).max(2.0);
         let fill = match row.tone {
             Tone::Good => GOOD,
-            Tone::Bad => "url(#k6sync-hatch)",
+            Tone::Bad => BAD,
             Tone::Unknown => GREY,
             Tone::Open => OPEN,
         };
-        add!(
-            svg,
-            "<rect x=\"{from:.1}\" y=\"{bar:.1}\" width=\"{:.1}\" height=\"{BAR:.0}\" rx=\"2\" fill=\"{fill}\"/>",
-            (to - from).max(2.0)
-        );
+        let mut draw = |y: f64, height: f64, fill: &str| {
+            add!(
+                svg,
+                "<rect x=\"{from:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"2\" fill=\"{fill}\"/>"
+            );
+        };
+        draw(bar, BAR, fill);
+        if row.failed > 0.0 {
+            let height = (BAR * row.failed).max(LEAST_BAR);
+            draw(bar + BAR - height, height, "url(#k6sync-hatch)");
+        }
     }
     for gap in row.gaps.iter().take(MOST_GAPS) {
         draw_gap(svg, row, *gap, span, bar);

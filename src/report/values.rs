@@ -15,7 +15,8 @@ const MESSAGE_CHARS: usize = 2_000;
 
 /// `0.4 s`, `12.3 s`, `1 min 05 s`, `2 h 03 min`, `3 d 04 h`.
 pub(crate) fn duration(seconds: f64) -> String {
-    let seconds = seconds.max(0.0);
+    // Zero may have a sign.
+    let seconds = seconds.max(0.0).abs();
     if seconds < 59.95 {
         return format!("{seconds:.1} s");
     }
@@ -154,6 +155,7 @@ mod tests {
     fn durations_have_two_units_at_most() {
         for (seconds, expected) in [
             (-1.0, "0.0 s"),
+            (-0.0, "0.0 s"),
             (0.44, "0.4 s"),
             (59.94, "59.9 s"),
             (59.96, "1 min 00 s"),
