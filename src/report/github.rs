@@ -81,7 +81,7 @@ mod tests {
         #[test]
         fn no_foreign_text_begins_a_command(text in hostile()) {
             let run = samples::of_hostile(&text);
-            let lines = annotations(&[run.clone()]);
+            let lines = annotations(std::slice::from_ref(&run));
             prop_assert_eq!(lines.lines().count(), 2);
             prop_assert!(!lines.contains('\r'));
             for line in lines.lines() {
