@@ -62,7 +62,15 @@ pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     beside.push(name);
     beside.push(format!(".{}", std::process::id()));
     let beside = folder_of(path).join(beside);
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    // Nobody else's file or link is written to, whatever its name.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&beside)
+        .with_context(cannot)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&beside);
     }

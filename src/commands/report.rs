@@ -1,7 +1,74 @@
 //! `k6sync report`
 
-use crate::cli::reading::Report;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
-pub(super) async fn run(_: &Report) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+use jiff::Timestamp;
+
+use super::exit::{Unreadable, Wrong};
+use super::files;
+use super::reading::Asked;
+use crate::cli::reading::Report;
+use crate::record::{Record, Run};
+use crate::report;
+
+/// Containers that failed, whose last words are in the page.
+const MOST_FAILED: usize = 20;
+
+pub(super) async fn run(args: &Report) -> anyhow::Result<()> {
+    let files = [&args.html, &args.junit, &args.markdown];
+    check(files.into_iter().flatten())?;
+    let asked = Asked::open(&args.common).await?;
+    let written = write(&asked, args).await;
+    asked.record.close().await;
+    written
+}
+
+/// Before anything is read: what the command line asks for can be done.
+fn check<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<(), Wrong> {
+    let mut seen = HashSet::new();
+    for file in files {
+        if !seen.insert(file) {
+            return Err(Wrong(match file == Path::new("-") {
+                true => "two reports can't both go to standard output; name a file for one of them"
+                    .to_owned(),
+                false => "two reports can't be in one file; name another one".to_owned(),
+            }));
+        }
+        files::check(file)?;
+    }
+    Ok(())
+}
+
+async fn write(asked: &Asked, args: &Report) -> anyhow::Result<()> {
+    let run = asked.run(&args.run).await?;
+    if !run.outcome.ended {
+        tracing::warn!(
+            "run {} ({}) is not over: the report says what is known so far; `k6sync wait {}` waits for its end",
+            run.row.id,
+            run.row.name,
+            run.row.id
+        );
+    }
+    if let Some(file) = &args.html {
+        files::replace(file, &page(&asked.record, &run).await?)?;
+    }
+    let run = [run];
+    if let Some(file) = &args.junit {
+        files::replace(file, &report::junit::junit(&run))?;
+    }
+    if let Some(file) = &args.markdown {
+        files::replace(file, &report::markdown::markdown(&run))?;
+    }
+    Ok(())
+}
+
+async fn page(record: &Record, run: &Run) -> anyhow::Result<String> {
+    let unreadable = |error: crate::store::StoreError| Unreadable(error.into());
+    let gaps = record.gaps(run.row.id).await.map_err(unreadable)?;
+    let said = record
+        .error_lines(run, MOST_FAILED)
+        .await
+        .map_err(unreadable)?;
+    Ok(report::html::page(run, &gaps, &said, Timestamp::now())?)
 }

@@ -16,6 +16,11 @@ pub(crate) fn last_error(log: &str) -> Option<String> {
     log.lines().rev().find_map(error_of)
 }
 
+/// Whether a line is of level error or worse, and says something.
+pub(crate) fn is_error(line: &str) -> bool {
+    error_of(line).is_some()
+}
+
 /// The script's `maxVUs`, from an initializer's log; `None`: it does not say.
 ///
 /// `k6 inspect --execution-requirements` ends by printing one JSON object, indented by two spaces a level (docs/facts.md,
@@ -62,7 +67,7 @@ fn error_of(line: &str) -> Option<String> {
     Some(message.chars().take(MESSAGE_CHARS).collect())
 }
 
-fn is_error(level: &str) -> bool {
+fn is_bad(level: &str) -> bool {
     matches!(level, "error" | "fatal" | "panic")
 }
 
@@ -73,13 +78,13 @@ fn json_error(line: &str) -> Option<String> {
         msg: String,
     }
     let line: Line = serde_json::from_str(line).ok()?;
-    is_error(&line.level).then_some(line.msg)
+    is_bad(&line.level).then_some(line.msg)
 }
 
 fn logfmt_error(line: &str) -> Option<String> {
     // Cheap first: most lines are not errors.
     let (_, level) = line.split_once("level=")?;
-    if !is_error(level.split(' ').next()?) {
+    if !is_bad(level.split(' ').next()?) {
         return None;
     }
     let (_, value) = level.split_once(" msg=")?;

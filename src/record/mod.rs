@@ -7,6 +7,7 @@
 
 mod ask;
 pub(crate) mod compare;
+mod error_lines;
 pub(crate) mod naming;
 mod outcome;
 mod results;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub(crate) use self::error_lines::ErrorLines;
 pub(crate) use self::naming::{NamingError, RunName};
 pub(crate) use self::outcome::{has_failed, judged};
 pub(crate) use self::results::{CheckResult, Metric, Threshold};

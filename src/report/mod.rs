@@ -3,23 +3,17 @@
 pub(crate) mod compare;
 pub(crate) mod csv;
 pub(crate) mod doctor;
+pub(crate) mod github;
+pub(crate) mod html;
+pub(crate) mod junit;
+pub(crate) mod markdown;
 pub(crate) mod run;
 pub(crate) mod runs;
+#[cfg(test)]
+mod samples;
 mod table;
+pub(crate) mod timeline;
+pub(crate) mod values;
+pub(crate) mod verdict;
 pub(crate) mod view;
 pub(crate) mod words;
-pub(crate) mod junit {
-    pub(crate) fn junit(_: &[crate::record::Run]) -> String {
-        String::new()
-    }
-}
-pub(crate) mod markdown {
-    pub(crate) fn markdown(_: &[crate::record::Run]) -> String {
-        String::new()
-    }
-}
-pub(crate) mod github {
-    pub(crate) fn annotations(_: &[crate::record::Run]) -> String {
-        String::new()
-    }
-}
