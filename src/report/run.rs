@@ -1,5 +1,7 @@
 //! One run, for a person: verdict and reason first, then what it consists of, and last what to do next.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::table::{Cell, column, table, wrapped};
 use super::view::{Style, View};
 use super::words::{self, NOTHING};
@@ -39,12 +41,7 @@ fn head(run: &Run, view: &View) -> String {
             .as_ref()
             .map(|id| format!("external id {}", harmless::line(id))),
     );
-    let mut text = format!(
-        "{}  {}  {}\n",
-        view.paint(words::style(row.status), &words::status(row.status)),
-        view.paint(Style::Bold, &harmless::line(&row.name)),
-        view.paint(Style::Dim, &format!("({})", facts.join(", ")))
-    );
+    let mut text = titled(row.status, &row.name, &facts, view);
     if let Some(because) = because(run.reason.as_deref(), run.message.as_deref()) {
         text.push_str(&wrapped(&because, 0, view));
     }
@@ -54,6 +51,20 @@ fn head(run: &Run, view: &View) -> String {
         text.push('\n');
     }
     text
+}
+
+/// `✗ failed  nightly  (run 7, k6-runs)`; what is in brackets has lines of its own where it does not fit.
+fn titled(status: Status, title: &str, facts: &[String], view: &View) -> String {
+    let (status_words, title) = (words::status(status), harmless::line(title));
+    let facts = format!("({})", facts.join(", "));
+    let line = [status_words.as_str(), &title, &facts].join("  ");
+    let fits = view.width.is_none_or(|width| line.width() <= width);
+    let status = view.paint(words::style(status), &status_words);
+    let title = view.paint(Style::Bold, &title);
+    match fits {
+        true => format!("{status}  {title}  {}\n", view.paint(Style::Dim, &facts)),
+        false => format!("{status}  {title}\n{}", wrapped(&facts, 2, view)),
+    }
 }
 
 /// `ThresholdsHaveFailed: http_req_duration p(95)<500: …`
@@ -127,15 +138,8 @@ fn step_head(run: &Run, step: &Step, view: &View) -> String {
     .into_iter()
     .flatten()
     .collect();
-    let mut text = format!(
-        "{}  {}  {}\n",
-        view.paint(words::style(row.status), &words::status(row.status)),
-        view.paint(
-            Style::Bold,
-            &format!("step {}: {}", row.position, harmless::line(&row.name))
-        ),
-        view.paint(Style::Dim, &format!("({})", facts.join(", ")))
-    );
+    let title = format!("step {}: {}", row.position, row.name);
+    let mut text = titled(row.status, &title, &facts, view);
     // The reason of the only step is the run's, which stands above.
     let is_said = run.steps.len() == 1;
     if !is_said && let Some(because) = because(row.reason.as_deref(), row.message.as_deref()) {
