@@ -25,10 +25,16 @@ pub(super) const TIMED_OUT: u8 = 124;
 #[error("{0:#}")]
 pub(super) struct Unreadable(pub(super) anyhow::Error);
 
+/// What was asked for is not there: only another question can be answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Wrong(pub(super) String);
+
 /// What another try could mend is 1, what only a person can is 2.
 pub(super) fn code(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigError>()
         || error.is::<TlsError>()
+        || error.is::<Wrong>()
         || matches!(error.downcast_ref(), Some(ClusterError::Config(_)))
     {
         return WRONG;

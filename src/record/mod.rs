@@ -5,6 +5,7 @@
 //! older schemas too. Each answer is a few queries, however many runners a run has, and takes bounded memory, however long a log is.
 //! The answers' JSON is what `-o json` and the API say (docs/api.md).
 
+pub(crate) mod log;
 pub(crate) mod naming;
 mod outcome;
 mod results;

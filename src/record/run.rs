@@ -123,7 +123,7 @@ impl Run {
 }
 
 /// The containers of a step, runners in the order of their numbers.
-fn containers_of(step: &RunStep, rows: Vec<RunContainer>) -> Vec<Container> {
+pub(super) fn containers_of(step: &RunStep, rows: Vec<RunContainer>) -> Vec<Container> {
     rows.into_iter()
         .map(|row| Container {
             runner: match row.role {

@@ -120,7 +120,24 @@ const LAST_CYCLES: Statement = Statement {
         ) cycle",
 };
 
+/// → when the newest completed cycle began
+const LAST_COMPLETED: Statement = Statement {
+    sqlite: "SELECT started_at FROM sync_cycles WHERE outcome = 'completed' ORDER BY id DESC LIMIT 1",
+    postgres: "
+        SELECT to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM sync_cycles
+        WHERE outcome = 'completed' ORDER BY id DESC LIMIT 1",
+};
+
 impl Reader {
+    /// When the newest completed cycle began; `None`: there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn last_completed_cycle(&self) -> Result<Option<Timestamp>, StoreError> {
+        let rows = rows!(self, "read the last cycle", LAST_COMPLETED)?;
+        Ok(rows.first().and_then(|time| time.parse().ok()))
+    }
+
     /// How many errors on record of a step, in cycles before this one, begin with `text`.
     ///
     /// # Errors
