@@ -38,17 +38,24 @@ const REFUSED: Duration = Duration::from_millis(5);
 pub(super) async fn run(args: &Logs, signals: Signals) -> anyhow::Result<u8> {
     signals.end_the_process_quietly();
     let grep = args.grep.as_deref().map(|pattern| {
-        Grep::new(pattern, args.ignore_case, usize::from(args.around)).unwrap_or_else(|error| {
-            let problem = format!("--grep: {error}");
-            Cli::command()
-                .error(ErrorKind::ValueValidation, problem)
-                .exit()
-        })
+        Grep::new(pattern, args.ignore_case, usize::from(args.around))
+            .unwrap_or_else(|error| wrong(&format!("--grep: {error}")))
     });
     let asked = Asked::open(&args.common).await?;
     let printed = print(args, &asked, grep).await;
     asked.record.close().await;
     printed.map(|()| exit::DONE)
+}
+
+/// As for any other wrong command line: several lines, which show where.
+fn wrong(problem: &str) -> ! {
+    let mut cli = Cli::command();
+    cli.build();
+    let command = match cli.find_subcommand_mut("logs") {
+        Some(logs) => logs,
+        None => &mut cli,
+    };
+    command.error(ErrorKind::ValueValidation, problem).exit()
 }
 
 async fn print(args: &Logs, asked: &Asked, grep: Option<Grep>) -> anyhow::Result<()> {
@@ -143,24 +150,21 @@ fn told(error: LogError) -> anyhow::Error {
 /// There is no container to show.
 async fn say_why_nothing(args: &Logs, asked: &Asked, run: RunId) -> anyhow::Result<()> {
     let run = asked.run_of(run).await?;
-    let name = &run.row.name;
+    let (name, status) = (&run.row.name, run.row.status);
+    let why = match (&run.reason, &run.message) {
+        (Some(reason), Some(message)) => format!("{status}, {reason}: {message}"),
+        (Some(reason), None) => format!("{status}, {reason}"),
+        _ => status.to_string(),
+    };
     if run.containers().next().is_none() {
-        tracing::warn!(
-            "no log of the run {name} is recorded; it is {}",
-            run.row.status
-        );
+        tracing::warn!("no log of the run {name} is recorded. The run is {why}");
     } else if args.failed {
-        let why = match (&run.reason, &run.message) {
-            (Some(reason), Some(message)) => format!(": {reason}: {message}"),
-            (Some(reason), None) => format!(": {reason}"),
-            _ => String::new(),
-        };
-        tracing::info!(
-            "no container of the run {name} failed; it is {}{why}",
-            run.row.status
-        );
+        tracing::info!("no container of the run {name} failed. The run is {why}");
     } else {
-        tracing::warn!("the run {name} has no container that is all of what was asked for");
+        tracing::warn!(
+            "no container of the run {name} has all that --step, --runner and --role say; `k6sync show {}` lists them",
+            run.row.id
+        );
     }
     Ok(())
 }

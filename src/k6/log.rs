@@ -75,6 +75,8 @@ pub(crate) fn level(line: &str) -> Option<Level> {
         }
         return Level::parse(&serde_json::from_str::<Line<'_>>(line).ok()?.level);
     }
+    // A summary as JSON may have been printed without a newline after it.
+    let line = line.strip_prefix('}').unwrap_or(line);
     let after_time = match line.strip_prefix("time=") {
         Some(rest) => match rest.strip_prefix('"') {
             Some(quoted) => quoted.split_once("\" ")?.1,
@@ -239,6 +241,10 @@ mod tests {
                 Some(Level::Warning),
             ),
             ("level=warn msg=x", Some(Level::Warning)),
+            (
+                r#"}time="2026-11-25T08:10:48Z" level=error msg="x""#,
+                Some(Level::Error),
+            ),
             ("level=fatal", Some(Level::Fatal)),
             (r#"{"level":"panic","msg":"x"}"#, Some(Level::Panic)),
             (
