@@ -80,8 +80,7 @@ async fn print(args: &Logs, asked: &Asked, grep: Option<Grep>) -> anyhow::Result
         match show(&mut log, &mut page).await {
             Ok(()) if seen.has_ended => return Ok(()),
             Ok(()) => {}
-            Err(error) if args.follow => watch.say_away(error)?,
-            Err(error) => return Err(error),
+            Err(error) => watch.say_away(error, args.follow)?,
         }
         tokio::time::sleep(LOOK).await;
         match log.look().await {
@@ -90,7 +89,7 @@ async fn print(args: &Logs, asked: &Asked, grep: Option<Grep>) -> anyhow::Result
                 seen = now;
                 watch.check(&log, seen).await;
             }
-            Err(error) => watch.say_away(error.into())?,
+            Err(error) => watch.say_away(error.into(), args.follow)?,
         }
     }
 }
@@ -317,10 +316,10 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// An error that may pass is said; any other ends the command.
-    fn say_away(&mut self, error: anyhow::Error) -> anyhow::Result<()> {
+    /// An error that may pass is said, and waited for while a run is followed; any other ends the command.
+    fn say_away(&mut self, error: anyhow::Error, follow: bool) -> anyhow::Result<()> {
         match error.downcast::<LogError>() {
-            Ok(error) if error.may_pass() => {
+            Ok(error) if follow && error.may_pass() => {
                 if !std::mem::replace(&mut self.is_away, true) {
                     tracing::warn!("{error}; the log goes on as soon as it can be read again");
                 }

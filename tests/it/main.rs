@@ -40,6 +40,7 @@ mod prune;
 mod quiet;
 mod rbac;
 mod readers;
+mod reading_logs;
 mod record;
 mod recording;
 mod results;
