@@ -83,7 +83,7 @@ fn push(text: &mut String, char: char) {
 }
 
 /// Control characters, ends of lines, and what makes text run the other way.
-fn is_harmful(char: char) -> bool {
+pub(crate) fn is_harmful(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -51,6 +51,15 @@ impl Signals {
         }
     }
 
+    /// Ends the process at the first signal, without a word: of what only reads. On a task of its own, so that a terminal or a pipe
+    /// that takes nothing is not in its way.
+    pub(crate) fn end_the_process_quietly(mut self) {
+        tokio::spawn(async move {
+            let stop = self.next().await;
+            std::process::exit(stop.exit_code());
+        });
+    }
+
     /// Ends the process at the first signal, whatever it is waiting for: each thing that is stored is one transaction, and
     /// what is not committed is undone. On a task of its own, so that nothing that blocks is in its way.
     pub(crate) fn end_the_process(mut self) {

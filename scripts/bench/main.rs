@@ -13,6 +13,7 @@
 mod case;
 mod database;
 mod idle;
+mod logs;
 mod measure;
 mod plot;
 mod subjects;
@@ -43,6 +44,8 @@ fn main() -> Result<()> {
         ["--only", text] => runtime.block_on(all(false, text)),
         ["floor", url, pods, since] => runtime.block_on(subjects::floor(url, pods, since)),
         ["naive", url] => runtime.block_on(subjects::naive(url)),
+        ["get", path] => runtime.block_on(logs::get(path)),
+        ["pipe", program, ..] => logs::pipe(program, &args[2..]),
         ["syncs", ..] => measure::syncs(&args[1..]),
         ["spawn", program, ..] => measure::spawn(program, &args[2..]),
         _ => bail!("usage: bench [--quick | --only TEXT]"),
@@ -61,8 +64,9 @@ async fn all(quick: bool, only: &str) -> Result<()> {
 
 async fn compare(quick: bool, only: &str) -> Result<()> {
     let groups = case::groups(quick, only);
+    let has_logs = !quick && logs::NAME.contains(only);
     ensure!(
-        !groups.is_empty(),
+        !groups.is_empty() || has_logs,
         "no case has `{only}` in its name; names are such as `{}`",
         case::Case::USUAL.name()
     );
@@ -71,6 +75,15 @@ async fn compare(quick: bool, only: &str) -> Result<()> {
         for kind in Kind::all() {
             idle::measure(kind).await?;
         }
+    }
+    if has_logs {
+        println!("\nPrinting {}: into a pipe, medians\n", logs::NAME);
+        for kind in Kind::all() {
+            logs::measure(kind).await?;
+        }
+    }
+    if groups.is_empty() {
+        return Ok(());
     }
     println!(
         "\nA cycle: RUNSxRUNNERS, what is new, latency of a request; medians, and the slowest round by the fastest\n"

@@ -153,15 +153,16 @@ pub struct Logs {
     /// Small letters in --grep match large ones too
     #[arg(short, long, requires = "grep")]
     pub ignore_case: bool,
-    /// With --grep, show N lines of the same container before and after each match
+    /// With --grep, show N lines of the same container before and after each match, up to 1000
     #[arg(
         short = 'C',
         long,
         value_name = "N",
         default_value_t = 0,
-        requires = "grep"
+        requires = "grep",
+        value_parser = clap::value_parser!(u16).range(..=1_000)
     )]
-    pub around: usize,
+    pub around: u16,
     /// Form of each line: text, or json with timestamp, body, level, id and labels
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: OutputFormat,

@@ -60,17 +60,19 @@ pub async fn run(cli: Cli) -> ExitCode {
 /// Does what the command line says, and returns the exit code.
 async fn execute(command: &Command) -> anyhow::Result<u8> {
     let signals = Signals::new()?;
-    // The loop ends in good order, and who waits for a run says that it was interrupted; whatever else is at work just ends.
+    // The loop ends in good order, and who waits for a run says that it was interrupted; whatever else is at work just ends. Who
+    // reads a log knows why.
     match command {
         Command::Loop(args) => return run_loop::run(args, signals).await.map(|()| exit::DONE),
         Command::Wait(args) => return wait::run(args, signals).await,
+        Command::Logs(args) => return logs::run(args, signals).await,
         _ => signals.end_the_process(),
     }
     let done = match command {
         Command::Show(args) => return show::run(args).await,
         Command::Compare(args) => return compare::run(args).await,
         Command::Doctor(args) => return doctor::run(args).await,
-        Command::Loop(_) | Command::Wait(_) => Ok(()),
+        Command::Loop(_) | Command::Wait(_) | Command::Logs(_) => Ok(()),
         Command::SyncOnce(args) => sync_once::run(args).await,
         Command::Job(args) => job::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
@@ -79,7 +81,6 @@ async fn execute(command: &Command) -> anyhow::Result<u8> {
         Command::Prune(args) => prune::run(args).await,
         Command::Results(args) => results::run(args).await,
         Command::Runs(args) => runs::run(args).await,
-        Command::Logs(args) => logs::run(args).await,
         Command::Report(args) => report::run(args).await,
         Command::Completions(args) => shell::completions(args),
         Command::Man(args) => shell::man(args),

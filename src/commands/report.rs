@@ -12,6 +12,9 @@ use crate::cli::reading::Report;
 use crate::record::{Record, Run};
 use crate::report;
 
+/// By which version a page was made.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Containers that failed, whose last words are in the page.
 const MOST_FAILED: usize = 20;
 
@@ -70,5 +73,11 @@ async fn page(record: &Record, run: &Run) -> anyhow::Result<String> {
         .error_lines(run, MOST_FAILED)
         .await
         .map_err(unreadable)?;
-    Ok(report::html::page(run, &gaps, &said, Timestamp::now())?)
+    Ok(report::html::page(
+        run,
+        &gaps,
+        &said,
+        VERSION,
+        Timestamp::now(),
+    )?)
 }

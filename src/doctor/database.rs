@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::finding::{Finding, check};
+use super::check::check;
+use super::finding::Finding;
 use crate::store::{DatabaseUrl, Reader, StoreError, Writable};
 
 /// Less free space than this is an error: a night of logs may be more.

@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::finding::{Finding, check};
+use super::check::check;
+use super::finding::Finding;
 use super::kubernetes::Seen;
 use super::patient::Patient;
 use crate::store::{CycleRecord, Reader, StoreError};

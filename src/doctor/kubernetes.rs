@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::finding::{Finding, Health, PATIENCE, check};
+use super::check::{PATIENCE, check};
+use super::finding::{Finding, Health};
 use super::patient::Patient;
 use super::rights::{Needed, needed};
 use crate::cluster::{Cluster, ClusterError, ConfigMap, Lease, Listed, Namespaces, Right, TestRun};

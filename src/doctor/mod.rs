@@ -3,6 +3,7 @@
 //! It only reads: no database is created or migrated, nothing in the cluster is changed. Each check has a deadline of its own, and
 //! one that hangs or fails is that check's finding: it keeps no other from being made. No finding has a secret in it.
 
+mod check;
 mod database;
 mod finding;
 mod history;

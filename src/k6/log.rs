@@ -1,5 +1,5 @@
-//! What a k6 log says about a test that went wrong: its last error, as a sentence for a step's message, and how many VUs the
-//! script has.
+//! What a k6 log says about a test that went wrong: its last error, as a sentence for a step's message, how many VUs the script
+//! has, and how bad each line is.
 //!
 //! k6 writes logfmt (`time="…" level=error msg="…" source=…`) or, with `--log-format json`, one JSON object a line; its
 //! messages are Go-quoted in the first case.
@@ -11,14 +11,86 @@ use crate::harmless;
 /// Longer messages are cut: it is a summary, the log itself is in the database.
 const MESSAGE_CHARS: usize = 1_000;
 
+/// How bad a line of k6's own log is, in logrus's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Fatal,
+    Panic,
+}
+
+impl Level {
+    const ALL: [Self; 7] = [
+        Self::Trace,
+        Self::Debug,
+        Self::Info,
+        Self::Warning,
+        Self::Error,
+        Self::Fatal,
+        Self::Panic,
+    ];
+
+    /// The word that k6 writes.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+            Self::Panic => "panic",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        if word == "warn" {
+            return Some(Self::Warning);
+        }
+        Self::ALL.into_iter().find(|level| level.as_str() == word)
+    }
+
+    /// Error or worse.
+    pub(crate) fn is_error(self) -> bool {
+        self >= Self::Error
+    }
+}
+
+/// The level that a line says of itself; `None`: it says none. Words in a message are none: only `level=` at the line's beginning
+/// or after its time, and the key `level` of a JSON object.
+pub(crate) fn level(line: &str) -> Option<Level> {
+    if line.starts_with('{') {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            #[serde(borrow)]
+            level: std::borrow::Cow<'a, str>,
+        }
+        // Cheap first.
+        if !line.contains("\"level\"") {
+            return None;
+        }
+        return Level::parse(&serde_json::from_str::<Line<'_>>(line).ok()?.level);
+    }
+    // A summary as JSON may have been printed without a newline after it.
+    let line = line.strip_prefix('}').unwrap_or(line);
+    let after_time = match line.strip_prefix("time=") {
+        Some(rest) => match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once("\" ")?.1,
+            None => rest.split_once(' ')?.1,
+        },
+        None => line,
+    };
+    let word = after_time.strip_prefix("level=")?;
+    Level::parse(word.split(' ').next()?)
+}
+
 /// The message of the last line of level error or worse, on one line; `None`: there is none.
 pub(crate) fn last_error(log: &str) -> Option<String> {
     log.lines().rev().find_map(error_of)
-}
-
-/// Whether a line is of level error or worse, and says something.
-pub(crate) fn is_error(line: &str) -> bool {
-    error_of(line).is_some()
 }
 
 /// The script's `maxVUs`, from an initializer's log; `None`: it does not say.
@@ -157,6 +229,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_line_says_how_bad_it_is() {
+        for (line, expected) in [
+            (
+                r#"time="2026-11-23T04:39:41Z" level=error msg="x""#,
+                Some(Level::Error),
+            ),
+            (
+                "time=2026-11-23T04:39:41Z level=warning msg=x",
+                Some(Level::Warning),
+            ),
+            ("level=warn msg=x", Some(Level::Warning)),
+            (
+                r#"}time="2026-11-25T08:10:48Z" level=error msg="x""#,
+                Some(Level::Error),
+            ),
+            ("level=fatal", Some(Level::Fatal)),
+            (r#"{"level":"panic","msg":"x"}"#, Some(Level::Panic)),
+            (
+                r#"{"time":"x","msg":"\"level\"","level": "info"}"#,
+                Some(Level::Info),
+            ),
+            // Words of a message.
+            (
+                r#"time="x" level=info msg="level=error""#,
+                Some(Level::Info),
+            ),
+            (r#"msg="x" level=error"#, None),
+            ("my level=error", None),
+            (r#"{"msg":"level=error"}"#, None),
+            (r#"{"level":"#, None),
+            (r#"{"level":7}"#, None),
+            ("level=loud", None),
+            ("level=", None),
+            ("time=", None),
+            ("", None),
+        ] {
+            assert_eq!(level(line), expected, "{line}");
+        }
+        assert!(Level::Panic.is_error() && Level::Error.is_error());
+        assert!(!Level::Warning.is_error());
+    }
+
     const REQUIREMENTS: &str = "{\n  \"vus\": 2,\n  \"scenarios\": {\n    \"default\": {\n      \"maxVUs\": 7\n    }\n  },\n  \"totalDuration\": \"45s\",\n  \"maxVUs\": 2\n}";
 
     #[test]
@@ -201,6 +316,7 @@ mod tests {
         fn never_panics(log in "(level=error msg=)?[\"\\\\a-zu0-9\n {}]{0,80}") {
             last_error(&log);
             max_vus(&log);
+            level(&log);
         }
     }
 }

@@ -11,4 +11,4 @@ pub mod message;
 pub mod summary;
 
 pub(crate) use self::exit_codes::{Outcome, THRESHOLDS_HAVE_FAILED, exit_code};
-pub(crate) use self::log::{is_error, last_error, max_vus};
+pub(crate) use self::log::{Level, last_error, level, max_vus};

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::outcome::outcome;
+use super::outcome::whole;
 use super::results::StepMeasured;
-use super::run::{Container, Run, Step, runner_number};
-use super::{Record, RunRow, RunState};
-use crate::store::{Role, RunContainer, RunGap, RunId, RunStep, StepId, StoreError};
+use super::run::{Run, Step, containers_of};
+use super::{Record, RunState};
+use crate::store::{RunContainer, RunGap, RunId, StepId, StoreError};
 
 impl Record {
     /// A run with all that is known of it but its logs; `None`: there is none with this id.
@@ -50,35 +50,4 @@ impl Record {
     pub(crate) async fn states(&self, ids: &[RunId]) -> Result<Vec<RunState>, StoreError> {
         self.reader.run_states(self.schema, ids).await
     }
-}
-
-/// The run with what its steps say of it.
-fn whole(row: RunRow, steps: Vec<Step>) -> Run {
-    let containers = || steps.iter().flat_map(|step| &step.containers);
-    let telling = steps
-        .iter()
-        .find(|step| step.row.status == row.status && step.row.reason.is_some())
-        .or_else(|| steps.iter().find(|step| step.row.reason.is_some()));
-    Run {
-        outcome: outcome(row.status, &steps),
-        reason: telling.and_then(|step| step.row.reason.clone()),
-        message: telling.and_then(|step| step.row.message.clone()),
-        complete: row.status.is_final() && containers().all(|container| container.row.complete),
-        gaps: containers().map(|container| container.row.gaps).sum(),
-        row,
-        steps,
-    }
-}
-
-/// The containers of a step, runners in the order of their numbers.
-fn containers_of(step: &RunStep, rows: Vec<RunContainer>) -> Vec<Container> {
-    rows.into_iter()
-        .map(|row| Container {
-            runner: match row.role {
-                Role::Runner => runner_number(&step.k6_test_name, &row.pod_name),
-                _ => None,
-            },
-            row,
-        })
-        .collect()
 }

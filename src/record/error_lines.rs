@@ -1,7 +1,7 @@
 //! The last words of containers that failed: their logs from the first error near the end on.
 
 use super::outcome::has_failed;
-use super::{Container, Record, Run};
+use super::{Container, ErrorLines, Record, Run};
 use crate::k6;
 use crate::store::{StepId, StoreError, StreamId};
 
@@ -19,19 +19,6 @@ const LAST_LINES: usize = 10;
 
 /// Longer lines are cut: the log itself has them whole.
 const LINE_BYTES: usize = 2_000;
-
-/// What a container that failed said at its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ErrorLines {
-    pub step_id: StepId,
-    pub stream_id: StreamId,
-    /// The first of them is one of level error or worse; else they are the last of the log.
-    pub from_an_error: bool,
-    /// As they are in the log, cut where they are very long.
-    pub lines: Vec<String>,
-    /// So many lines of the log are behind them.
-    pub more: usize,
-}
 
 impl Record {
     /// What those containers said that failed, of at most `most`: those of a run's beginning first.
@@ -59,11 +46,11 @@ impl Record {
 
 fn of_tail(step_id: StepId, stream_id: StreamId, tail: &str) -> ErrorLines {
     let lines: Vec<&str> = tail.lines().collect();
-    let first = lines.iter().position(|line| k6::is_error(line));
+    let first = lines.iter().position(|line| says_error(line));
     let from = first.unwrap_or(lines.len().saturating_sub(LAST_LINES));
     let said = lines.get(from..).unwrap_or_default();
     let said = &said[..said.len().min(MOST_LINES)];
-    let last_error = said.iter().rposition(|line| k6::is_error(line));
+    let last_error = said.iter().rposition(|line| says_error(line));
     let end = last_error.map_or(said.len(), |last| {
         (last + 1 + AFTER_THE_LAST).min(said.len())
     });
@@ -123,4 +110,9 @@ mod tests {
         let said = of(&"é".repeat(500_000));
         assert_eq!(said.lines[0].len(), LINE_BYTES + '…'.len_utf8());
     }
+}
+
+/// Whether the line says of itself that it is of level error or worse.
+fn says_error(line: &str) -> bool {
+    k6::level(line).is_some_and(k6::Level::is_error)
 }

@@ -8,6 +8,7 @@
 mod ask;
 pub(crate) mod compare;
 mod error_lines;
+pub(crate) mod log;
 pub(crate) mod naming;
 mod outcome;
 mod results;
@@ -18,11 +19,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub(crate) use self::error_lines::ErrorLines;
 pub(crate) use self::naming::{NamingError, RunName};
+#[cfg(test)]
+pub(crate) use self::outcome::whole;
 pub(crate) use self::outcome::{has_failed, judged};
+#[cfg(test)]
+pub(crate) use self::results::StepMeasured;
 pub(crate) use self::results::{CheckResult, Metric, Threshold};
-pub(crate) use self::run::{Container, Run, Step};
+pub(crate) use self::run::{Container, ErrorLines, Run, Step};
 use crate::store::{DatabaseUrl, Reader, Schema, StoreError};
 pub(crate) use crate::store::{RunRow, RunState, RunsWanted};
 

@@ -7,13 +7,31 @@ use std::collections::HashSet;
 
 use super::run::{Container, Outcome, Run, Step};
 use crate::k6;
-use crate::store::{Role, Status, StreamState};
+use crate::store::{Role, RunRow, Status, StreamState};
 
 /// It ended, and not well, in a way that no code of k6's says.
 const OTHERWISE: u8 = 1;
 
+/// The run with what its steps say of it.
+pub(crate) fn whole(row: RunRow, steps: Vec<Step>) -> Run {
+    let containers = || steps.iter().flat_map(|step| &step.containers);
+    let telling = steps
+        .iter()
+        .find(|step| step.row.status == row.status && step.row.reason.is_some())
+        .or_else(|| steps.iter().find(|step| step.row.reason.is_some()));
+    Run {
+        outcome: outcome(row.status, &steps),
+        reason: telling.and_then(|step| step.row.reason.clone()),
+        message: telling.and_then(|step| step.row.message.clone()),
+        complete: row.status.is_final() && containers().all(|container| container.row.complete),
+        gaps: containers().map(|container| container.row.gaps).sum(),
+        row,
+        steps,
+    }
+}
+
 /// What a run of this status with these steps comes to.
-pub(crate) fn outcome(status: Status, steps: &[Step]) -> Outcome {
+fn outcome(status: Status, steps: &[Step]) -> Outcome {
     let ended = status.is_final() && steps.iter().all(|step| step.row.status.is_final());
     Outcome {
         ended,

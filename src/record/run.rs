@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::results::StepMeasured;
-use crate::store::{RunContainer, RunRow, RunStep};
+use crate::store::{Role, RunContainer, RunRow, RunStep, StepId, StreamId};
 
 /// A run, whole.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -68,8 +68,34 @@ impl Run {
     }
 }
 
+/// What a container that failed said at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ErrorLines {
+    pub step_id: StepId,
+    pub stream_id: StreamId,
+    /// The first of them is one of level error or worse; else they are the last of the log.
+    pub from_an_error: bool,
+    /// As they are in the log, cut where they are very long.
+    pub lines: Vec<String>,
+    /// So many lines of the log are behind them.
+    pub more: usize,
+}
+
+/// The containers of a step, runners in the order of their numbers.
+pub(super) fn containers_of(step: &RunStep, rows: Vec<RunContainer>) -> Vec<Container> {
+    rows.into_iter()
+        .map(|row| Container {
+            runner: match row.role {
+                Role::Runner => runner_number(&step.k6_test_name, &row.pod_name),
+                _ => None,
+            },
+            row,
+        })
+        .collect()
+}
+
 /// The number in `<TestRun>-<number>-<five characters>` (docs/facts.md, "Names and labels of pods").
-pub(super) fn runner_number(test_run: &str, pod: &str) -> Option<u32> {
+fn runner_number(test_run: &str, pod: &str) -> Option<u32> {
     let rest = pod.strip_prefix(test_run)?.strip_prefix('-')?;
     let (number, _) = rest.split_once('-').unwrap_or((rest, ""));
     number.parse().ok().filter(|number| *number > 0)

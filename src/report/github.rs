@@ -54,7 +54,7 @@ fn property(text: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::samples::{self, hostile};
+    use super::super::tests::samples::{self, hostile};
     use super::*;
 
     #[test]

@@ -144,6 +144,7 @@ pub(crate) fn page(
     run: &Run,
     gaps: &[RunGap],
     said: &[ErrorLines],
+    version: &'static str,
     now: Timestamp,
 ) -> Result<String, askama::Error> {
     let badge = Badge::of(verdict::of_run(run), verdict::status(run));
@@ -168,7 +169,7 @@ pub(crate) fn page(
             shown: values::time(now),
             machine: values::rfc3339(now),
         },
-        version: env!("CARGO_PKG_VERSION"),
+        version,
     };
     // askama takes the last line end of a template for the file's own.
     page.render().map(|html| html + "\n")
@@ -459,7 +460,7 @@ const fn summary(container: &Container) -> &'static str {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::samples::{self, at, hostile};
+    use super::super::tests::samples::{self, at, hostile};
     use super::*;
     use crate::store::{StepId, StreamId};
 
@@ -471,7 +472,7 @@ mod tests {
             lines: lines.to_vec(),
             more: 0,
         };
-        page(run, &[], &[said], at(100)).unwrap()
+        page(run, &[], &[said], "0.0.0", at(100)).unwrap()
     }
 
     /// The tags of the page, in their order.

@@ -302,7 +302,7 @@ mod tests {
     use proptest::prelude::*;
     use quick_xml::Reader;
 
-    use super::super::samples::{self, hostile};
+    use super::super::tests::samples::{self, hostile};
     use super::*;
 
     /// Each start tag with its attributes, as a reader has them.

@@ -249,7 +249,7 @@ fn referred(text: &str, behind_a_mention: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::samples::{self, hostile};
+    use super::super::tests::samples::{self, hostile};
     use super::*;
 
     #[test]

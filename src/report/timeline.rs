@@ -440,7 +440,7 @@ fn text(text: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::samples::{self, at, hostile};
+    use super::super::tests::samples::{self, at, hostile};
     use super::*;
     use crate::store::GapCause;
 

@@ -34,7 +34,7 @@ impl Reader {
     }
 
     /// Before each transaction: a file that nobody will read, or another than the one that was opened, takes nothing.
-    pub(super) fn still_there(&self) -> Result<(), StoreError> {
+    pub(crate) fn still_there(&self) -> Result<(), StoreError> {
         let Some(file) = &self.file else {
             return Ok(());
         };

@@ -4,8 +4,9 @@ use serde::Deserialize;
 
 use super::ids::StreamId;
 use super::line_times::{LineTimes, LineTimesError};
-use super::query::{fetch_all, rows};
-use super::rows::rows_of;
+use super::migrate::Schema;
+use super::query::{fetch_all, rows, rows_as};
+use super::rows::{json, rows_of};
 use super::statement::Statement;
 use super::{Reader, StoreError};
 
@@ -87,6 +88,72 @@ pub(super) const CHUNK_ROWS: Statement = Statement::both(
     WHERE stream_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
 );
 
+/// The same of a schema that has no times of lines.
+const CHUNK_ROWS_WITHOUT_TIMES: Statement = Statement {
+    sqlite: "
+        SELECT seq, first_ts, last_ts, lines, body, CAST(NULL AS BLOB) FROM log_chunks
+        WHERE stream_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
+    postgres: "
+        SELECT seq, first_ts, last_ts, lines, body, CAST(NULL AS bytea) FROM log_chunks
+        WHERE stream_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
+};
+
+/// A line of a log, found without reading any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct LinePlace {
+    pub stream_id: StreamId,
+    /// The number of its chunk.
+    pub seq: i64,
+    /// How many lines of the chunk are before it.
+    pub line: i64,
+}
+
+/// (stream ids as JSON, time) → [`LinePlace`]s: of each log the beginning of the first chunk that may have a line of that time
+/// or later. A chunk in which a clock stepped back may have one wherever.
+const CHUNKS_SINCE: Statement = Statement {
+    sqlite: "
+        SELECT json_object('stream_id', stream_id, 'seq', min(seq), 'line', 0) FROM log_chunks
+        WHERE stream_id IN (SELECT value FROM json_each($1)) AND (last_ts >= $2 OR first_ts >= $2 OR first_ts > last_ts)
+        GROUP BY stream_id",
+    postgres: "
+        SELECT json_build_object('stream_id', stream_id, 'seq', min(seq), 'line', 0)::text FROM log_chunks
+        WHERE stream_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))
+          AND (last_ts >= $2 OR first_ts >= $2 OR first_ts > last_ts)
+        GROUP BY stream_id",
+};
+
+/// (stream ids as JSON, how many) → [`LinePlace`]s: of each log that has so many lines the first of its last so many.
+const LAST_LINES: Statement = Statement {
+    sqlite: "
+        SELECT json_object('stream_id', stream_id, 'seq', seq, 'line', behind - $2) FROM (
+            SELECT stream_id, seq, lines, sum(lines) OVER (PARTITION BY stream_id ORDER BY seq DESC) AS behind FROM log_chunks
+            WHERE stream_id IN (SELECT value FROM json_each($1))) chunk
+        WHERE behind >= $2 AND behind - lines < $2",
+    postgres: "
+        SELECT json_build_object('stream_id', stream_id, 'seq', seq, 'line', (behind - $2)::bigint)::text FROM (
+            SELECT stream_id, seq, lines, sum(lines) OVER (PARTITION BY stream_id ORDER BY seq DESC) AS behind FROM log_chunks
+            WHERE stream_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint))) chunk
+        WHERE behind >= $2 AND behind - lines < $2",
+};
+
+/// What there is of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct StoredLines {
+    pub stream_id: StreamId,
+    /// Lines that are there: without those that `prune` deleted.
+    pub lines: i64,
+}
+
+/// (stream ids as JSON) → [`StoredLines`] of those that have any
+const STORED_LINES: Statement = Statement {
+    sqlite: "
+        SELECT json_object('stream_id', stream_id, 'lines', sum(lines)) FROM log_chunks
+        WHERE stream_id IN (SELECT value FROM json_each($1)) GROUP BY stream_id",
+    postgres: "
+        SELECT json_build_object('stream_id', stream_id, 'lines', sum(lines))::text FROM log_chunks
+        WHERE stream_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)::bigint)) GROUP BY stream_id",
+};
+
 /// (stream id, time): the chunks up to the last that ends before that time →
 /// [`ChunksBefore`]
 const CHUNKS_BEFORE: Statement = Statement {
@@ -133,6 +200,87 @@ impl Reader {
                 .bind(count)
         )?;
         Ok(rows.into_iter().map(ChunkRow::from).collect())
+    }
+
+    /// The same of a database that is only read, whatever its schema.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn chunk_rows_of(
+        &self,
+        schema: Schema,
+        stream_id: StreamId,
+        seq: i64,
+        count: i64,
+    ) -> Result<Vec<ChunkRow>, StoreError> {
+        let statement = match schema.has_line_times() {
+            true => CHUNK_ROWS,
+            false => CHUNK_ROWS_WITHOUT_TIMES,
+        };
+        let rows: Vec<ChunkColumns> = fetch_all!(
+            self,
+            "read a log",
+            sqlx::query_as(self.sql(statement))
+                .bind(stream_id)
+                .bind(seq)
+                .bind(count)
+        )?;
+        Ok(rows.into_iter().map(ChunkRow::from).collect())
+    }
+
+    /// Of each of these logs the beginning of the first chunk that may have a line of that time (nanoseconds since 1970) or later.
+    /// A log that has none is left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn chunks_since(
+        &self,
+        streams: &[StreamId],
+        ts: i64,
+    ) -> Result<Vec<LinePlace>, StoreError> {
+        let streams = json(&streams);
+        rows_as!(
+            self,
+            "look for a time in logs",
+            sqlx::query_scalar(self.sql(CHUNKS_SINCE))
+                .bind(&streams)
+                .bind(ts)
+        )
+    }
+
+    /// Of each of these logs that has so many lines the first of its last `count`, which must not be 0.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn last_lines(
+        &self,
+        streams: &[StreamId],
+        count: i64,
+    ) -> Result<Vec<LinePlace>, StoreError> {
+        let streams = json(&streams);
+        rows_as!(
+            self,
+            "look for the last lines of logs",
+            sqlx::query_scalar(self.sql(LAST_LINES))
+                .bind(&streams)
+                .bind(count)
+        )
+    }
+
+    /// How many lines of these logs are there. A log that has none is left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn stored_lines(
+        &self,
+        streams: &[StreamId],
+    ) -> Result<Vec<StoredLines>, StoreError> {
+        let streams = json(&streams);
+        rows_as!(
+            self,
+            "count the lines of logs",
+            sqlx::query_scalar(self.sql(STORED_LINES)).bind(&streams)
+        )
     }
 
     /// The chunks at a stream's beginning that end before this time.

@@ -45,7 +45,7 @@ mod words;
 
 pub(crate) use self::adopt::NewStep;
 pub(crate) use self::append::{Append, Appended, StreamAppend};
-pub(crate) use self::chunks::Chunk;
+pub(crate) use self::chunks::{Chunk, ChunkRow, LinePlace};
 pub(crate) use self::clusters::{KnownNamespace, Registration, SeenNamespace};
 pub(crate) use self::commit::{RunRecord, StepSummary};
 pub use self::cycles::{CycleError, CycleRecord};

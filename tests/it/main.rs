@@ -43,6 +43,7 @@ mod rbac;
 mod readers;
 mod reading;
 mod reading_compare;
+mod reading_logs;
 mod reading_report;
 mod record;
 mod recording;

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::results::{CheckResult, Metric, StepMeasured, Threshold};
-use super::super::{Run, Step};
+use super::super::{Run, Step, whole};
+use super::answer::ValueCompared;
 use super::*;
 use crate::k6::summary::{Kind, Unit};
 use crate::store::{Interval, Status};
@@ -16,7 +17,7 @@ fn run(id: i64, steps: Vec<Step>) -> Run {
         "steps": steps.len(), "runners": 2, "runners_reported": 2, "thresholds": 0, "thresholds_failed": 0, "checks": null,
         "checks_failed": null, "requests": null, "error_rate": null, "p95": null,
     });
-    Run::new(serde_json::from_value(row).unwrap(), steps)
+    whole(serde_json::from_value(row).unwrap(), steps)
 }
 
 /// A step that passed, of two runners that both reported.

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use crate::k6::summary::{Kind, Unit};
 use crate::record::{
-    CheckResult, Container, Interval, Metric, Run, RunRow, Step, StepMeasured, Threshold,
+    CheckResult, Container, Metric, Run, RunRow, Step, StepMeasured, Threshold, whole,
 };
 use crate::store::{
-    Role, RunContainer, RunId, RunStep, Status, StepId, StreamId, StreamState, SummarySource,
+    Interval, Role, RunContainer, RunId, RunStep, Status, StepId, StreamId, StreamState,
+    SummarySource,
 };
 
 /// Text that somebody has made to break out of what it stands in, among any other.
@@ -129,7 +130,7 @@ fn run(
         error_rate: None,
         p95: None,
     };
-    Run::new(row, vec![step])
+    whole(row, vec![step])
 }
 
 fn threshold(metric: &str, expression: Option<&str>, failed: u64) -> Threshold {

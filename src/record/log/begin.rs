@@ -1,0 +1,124 @@
+//! Where reading begins in each container's log.
+
+use std::collections::HashMap;
+
+use super::error::LogError;
+use super::head::Start;
+use super::line::Position;
+use super::selection::{LogContainer, LogWanted};
+use crate::k6;
+use crate::record::Record;
+use crate::store::{StoreError, StreamId};
+
+/// Of a container that failed without an error line.
+const LAST_LINES: i64 = 20;
+
+/// Where reading of these containers begins, in their order. A few queries, however many they are; but to find the first error
+/// of each, the logs of those that failed are read.
+pub(super) async fn starts(
+    record: &Record,
+    containers: &[LogContainer],
+    wanted: &LogWanted,
+) -> Result<Vec<Start>, LogError> {
+    let mut starts = vec![Start::default(); containers.len()];
+    let ids: Vec<StreamId> = containers.iter().map(|container| container.id).collect();
+    let ends = match (wanted.since, wanted.tail) {
+        (None, None | Some(1..)) => HashMap::new(),
+        _ => ends(record, &ids).await?,
+    };
+    if let Some(since) = wanted.since {
+        let found = places(record.reader.chunks_since(&ids, since).await?);
+        for (start, id) in starts.iter_mut().zip(&ids) {
+            start.since = Some(since);
+            start.at = found.get(id).or(ends.get(id)).copied().unwrap_or_default();
+        }
+    }
+    match wanted.tail {
+        None => {}
+        Some(0) => skip(&mut starts, &ids, &ends),
+        Some(count) => {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            skip(&mut starts, &ids, &last_lines(record, &ids, count).await?);
+        }
+    }
+    if wanted.failed {
+        let mut without_error = Vec::new();
+        let mut errors = HashMap::new();
+        for container in containers {
+            match first_error(record, container).await? {
+                Some(at) => drop(errors.insert(container.id, at)),
+                None => without_error.push(container.id),
+            }
+        }
+        skip(&mut starts, &ids, &errors);
+        if !without_error.is_empty() {
+            let last = last_lines(record, &without_error, LAST_LINES).await?;
+            skip(&mut starts, &ids, &last);
+        }
+    }
+    for start in &mut starts {
+        start.in_the_middle = start.at != Position::default() || start.since.is_some();
+    }
+    Ok(starts)
+}
+
+/// Begins no earlier than there.
+fn skip(starts: &mut [Start], ids: &[StreamId], to: &HashMap<StreamId, Position>) {
+    for (start, id) in starts.iter_mut().zip(ids) {
+        start.at = start.at.max(to.get(id).copied().unwrap_or_default());
+    }
+}
+
+fn places(found: Vec<crate::store::LinePlace>) -> HashMap<StreamId, Position> {
+    found
+        .into_iter()
+        .map(|place| {
+            let line = usize::try_from(place.line).unwrap_or(0);
+            let seq = place.seq;
+            (place.stream_id, Position { seq, line })
+        })
+        .collect()
+}
+
+async fn last_lines(
+    record: &Record,
+    ids: &[StreamId],
+    count: i64,
+) -> Result<HashMap<StreamId, Position>, StoreError> {
+    Ok(places(record.reader.last_lines(ids, count).await?))
+}
+
+/// The place after the last line of each log that has lines.
+async fn ends(
+    record: &Record,
+    ids: &[StreamId],
+) -> Result<HashMap<StreamId, Position>, StoreError> {
+    let mut last = last_lines(record, ids, 1).await?;
+    for position in last.values_mut() {
+        position.seq = position.seq.saturating_add(1);
+        position.line = 0;
+    }
+    Ok(last)
+}
+
+/// The first line with an error in a container's log.
+async fn first_error(
+    record: &Record,
+    container: &LogContainer,
+) -> Result<Option<Position>, StoreError> {
+    let mut next = 0;
+    loop {
+        let rows = record
+            .reader
+            .chunk_rows_of(record.schema, container.id, next, 1)
+            .await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let is_error = |text: &str| k6::level(text).is_some_and(k6::Level::is_error);
+        if let Some(line) = row.chunk.body.lines().position(is_error) {
+            return Ok(Some(Position { seq: row.seq, line }));
+        }
+        next = row.seq.saturating_add(1);
+    }
+}

@@ -1,0 +1,3 @@
+//! Runs to try the forms of answers on.
+
+pub(super) mod samples;
