@@ -10,6 +10,8 @@ pub(crate) mod job_api;
 pub mod job_request;
 mod refusals;
 mod review;
+#[allow(dead_code, reason = "the API and the pages come next")]
+pub(crate) mod sight;
 pub(crate) mod tls;
 mod write_timeout;
 
