@@ -81,7 +81,9 @@ struct Plan {
     kubectl: Vec<String>,
     namespace: String,
     target: String,
-    /// For k6sync.
+    /// What k6sync is to do.
+    command: String,
+    /// Its arguments.
     k6sync: Vec<String>,
     /// Files that may be written here.
     files: HashSet<String>,
@@ -98,6 +100,7 @@ impl Plan {
             kubectl: Vec::new(),
             namespace: "k6-runs".to_owned(),
             target: "deployment/k6sync".to_owned(),
+            command: String::new(),
             k6sync: Vec::new(),
             files: HashSet::new(),
         };
@@ -114,6 +117,15 @@ impl Plan {
             if !is_known {
                 if command.is_none() && !argument.starts_with('-') {
                     command = Some(argument.clone());
+                    continue;
+                }
+                // Before the command, where only these are known that have a value.
+                if command.is_none() && matches!(argument.as_str(), "-n" | "--namespace") {
+                    let value = arguments.next().cloned();
+                    let value =
+                        value.ok_or_else(|| Stop::Wrong(format!("{argument} needs a value")))?;
+                    plan.k6sync.extend([argument.clone(), value]);
+                    continue;
                 }
                 match (argument.as_str(), &command) {
                     ("-h" | "--help", None) => return Err(Stop::Show(USAGE.to_owned())),
@@ -140,9 +152,9 @@ impl Plan {
                 name => plan.kubectl.push(format!("{name}={value}")),
             }
         }
-        match command.as_deref() {
+        match command {
             None => Err(Stop::Show(USAGE.to_owned())),
-            Some(command) if COMMANDS.contains(&command) => Ok(plan),
+            Some(command) if COMMANDS.contains(&command.as_str()) => Ok(Self { command, ..plan }),
             Some(other) => Err(Stop::Wrong(format!(
                 "`{}` is none of the commands that this plugin runs: {}",
                 other.escape_debug(),
@@ -163,6 +175,7 @@ impl Plan {
             self.target.clone(),
             "--".to_owned(),
             "/usr/local/bin/k6sync".to_owned(),
+            self.command.clone(),
         ]);
         let stdout = std::io::stdout();
         let size = terminal_size::terminal_size().filter(|_| stdout.is_terminal());

@@ -36,6 +36,7 @@ mod lease;
 mod logs;
 mod manifests;
 mod manipulation;
+mod plugin;
 mod progress;
 mod prune;
 mod quiet;
