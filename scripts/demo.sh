@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Shows k6sync at work on a recording of a real cluster: two syncs, the database after each, and a check of every line.
+# Shows k6sync at work on a recording of a real cluster: two syncs, what a dashboard reads after each, a check of every line, and
+# the commands that people use daily.
 # Needs a Rust toolchain and a C compiler, and neither a cluster nor a database. Leaves nothing behind but target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -62,10 +63,18 @@ target/debug/k6sync sync-once
 say "And what a dashboard reads:"
 target/debug/examples/show
 
-say "What k6 measured, over all runners:"
-target/debug/examples/show results
-
 say "Is the record what the logs say? k6sync verify:"
 target/debug/k6sync verify
+
+# As a person would type it.
+typed() {
+    say "\$ $*"
+    "target/debug/$@"
+}
+typed k6sync runs
+typed k6sync show nightly-7
+typed k6sync logs slo --failed
+say "\$ k6sync wait nightly-7 no-initializer"
+target/debug/k6sync wait nightly-7 no-initializer || echo "exit code $?: thresholds failed, as k6 itself says it; a pipeline stops here"
 
 say "That was a database in a temporary folder and a stand-in cluster; README.md says how to run k6sync on your own."

@@ -9,30 +9,24 @@ trap 'rm -f "$output"' EXIT
 scripts/demo.sh > "$output" 2> /dev/null
 
 mkdir -p docs/images
-# The second sync, the table of steps, the end of a log, and the verification. awk counts bytes or characters, so that the width
-# is a number of columns that is known beforehand.
-awk -v columns=127 '
+# The second sync, the verification, and what people type. awk counts bytes or characters, so that the width is a number of columns
+# that is known beforehand.
+awk -v columns=118 '
     function keep(text) { lines[++count] = text }
     /^Some seconds later/ { keep("$ k6sync sync-once"); part = "sync"; next }
-    /^And what a dashboard reads/ { part = "runs"; next }
-    part == "runs" && /^  step / { keep(""); keep("$ SELECT … FROM test_run_steps"); part = "steps" }
-    part == "steps" && /^[0-9]+ lines in/ { part = "count" }
-    /^the end of slo/ && part == "count" { keep("$ SELECT body FROM log_chunks …"); part = "log"; next }
-    part == "log" && !/^  │/ { keep(""); part = "" }
-    /^What k6 measured, over all runners/ { keep(""); keep("$ SELECT … FROM runs_v"); part = "results"; next }
-    part == "results" && /^  step / { part = "" }
+    /^And what a dashboard reads/ { part = ""; next }
     /^Is the record what the logs say/ { keep(""); keep("$ k6sync verify"); part = "verify"; next }
     /^That was a database/ { part = "" }
-    part == "verify" && /equal *$/ && ++verified > 6 { if (verified == 7) keep("…"); next }
-    part == "log" { sub(/^  │ /, "") ; if (++logged > 8) next }
-    part == "runs" || part == "count" || part == "" { next }
-    part != "log" && /^$/ { if (part == "steps") keep(""); next }
+    /^\$ / { keep(""); keep($0); part = "typed"; typed = 0; most = 99; if (/ show /) most = 3; if (/ logs /) most = 8; next }
+    part == "verify" && /equal *$/ && ++verified > 4 { if (verified == 5) keep("…"); next }
+    part == "" || (part != "typed" && /^$/) { next }
+    part == "typed" { if (++typed > most) { if (typed == most + 1) keep("…"); next } if (/^$/) next }
     { keep($0) }
     END {
         width = columns * 7.8 + 40
         height = count * 18 + 40
         print "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " width " " height "\" width=\"" width "\" height=\"" height "\" role=\"img\">"
-        print "<title>k6sync syncs a namespace, a dashboard reads the tables, and k6sync verify compares every line</title>"
+        print "<title>k6sync syncs a namespace, verify compares every line, and runs, show, logs and wait say what became of the tests</title>"
         # A card of its own colours, so that it can be read on light and on dark pages.
         print "<style>text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace;fill:#d5dae1;white-space:pre}" \
             ".in{fill:#fff;font-weight:bold}.good{fill:#6cd08c}.bad{fill:#ff8f85}.head{fill:#9aa4b2}</style>"
@@ -46,10 +40,10 @@ awk -v columns=127 '
             if (text == "") continue
             class = ""
             if (text ~ /^\$ /) class = " class=\"in\""
-            else if (text ~ /^ *step .*(stage|container)/) class = " class=\"head\""
+            else if (text ~ /^ *step .*(stage|container)|^STATUS /) class = " class=\"head\""
             else {
-                gsub(/ (passed|equal)( |$)/, "<tspan class=\"good\">&</tspan>", text)
-                gsub(/ (failed|errored) /, "<tspan class=\"bad\">&</tspan>", text)
+                gsub(/(✓ passed| equal( |$))/, "<tspan class=\"good\">&</tspan>", text)
+                gsub(/(✗|!) (failed|errored) /, "<tspan class=\"bad\">&</tspan>", text)
                 gsub(/^(K6 steps sync completed|all [0-9]+ containers are as recorded)$/, "<tspan class=\"good\">&</tspan>", text)
             }
             print "<text x=\"20\" y=\"" i * 18 + 16 "\" xml:space=\"preserve\"" class ">" text "</text>"

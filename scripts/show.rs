@@ -1,5 +1,5 @@
-//! Shows what a dashboard would, from the SQLite database in the environment's `DATABASE_URL`: runs, steps and the end of a log,
-//! or with the argument `results` what k6 measured. For `scripts/demo.sh`, so that it needs no SQL client.
+//! Shows what a dashboard would, from the SQLite database in the environment's `DATABASE_URL`: runs, steps and the end of a log.
+//! For `scripts/demo.sh`, so that it needs no SQL client.
 
 #![allow(clippy::print_stdout, reason = "printing is all it does")]
 
@@ -18,31 +18,12 @@ const LINES: &str =
 const LOG: &str = "SELECT pod_name || '/' || container AS name, group_concat(body, '') AS text
     FROM (SELECT * FROM log_streams JOIN log_chunks ON id = stream_id ORDER BY stream_id, seq)
     WHERE pod_name LIKE 'slo-1-%' GROUP BY stream_id";
-const RESULTS: &str = "SELECT name AS run, verdict, runners_reported || ' of ' || runners AS runners,
-    coalesce(CAST(CAST(requests AS INTEGER) AS TEXT), '-') AS requests,
-    CASE WHEN error_rate_high IS NULL THEN '-' ELSE printf('%.1f %%', error_rate_high * 100) END AS errors,
-    CASE WHEN p95_low IS NULL THEN '-' WHEN p95_low = p95_high THEN printf('%.2f ms', p95_low)
-         ELSE printf('%.2f to %.2f ms', p95_low, p95_high) END AS \"p95 over all runners\"
-    FROM runs_v WHERE runners_reported > 0 ORDER BY run_id";
-const THRESHOLDS: &str = "SELECT step.name AS step, metric || ': ' || expression AS threshold,
-    CASE failed WHEN 0 THEN 'held' ELSE 'failed on ' || failed || ' of ' || runners END AS judged
-    FROM step_thresholds JOIN test_run_steps step ON step.id = step_id ORDER BY failed = 0, step.id, metric LIMIT 10";
-const CHECKS: &str = "SELECT step.name AS step, replace(substr(coalesce(path, '::' || step_checks.name), 3), '::', ' › ') AS \"check\",
-    coalesce(CAST(passes AS TEXT), '-') AS passes, CAST(fails AS TEXT) AS fails
-    FROM step_checks JOIN test_run_steps step ON step.id = step_id ORDER BY fails = 0, step.id LIMIT 10";
 const TAIL: usize = 14;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = std::env::var("DATABASE_URL").context("DATABASE_URL is not set")?;
     let pool = SqlitePool::connect(&url).await?;
-    if std::env::args().any(|argument| argument == "results") {
-        for query in [RESULTS, THRESHOLDS, CHECKS] {
-            table(&pool, query).await?;
-        }
-        pool.close().await;
-        return Ok(());
-    }
     table(&pool, RUNS).await?;
     table(&pool, STEPS).await?;
     let counts: String = sqlx::query_scalar(LINES).fetch_one(&pool).await?;
