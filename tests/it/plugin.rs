@@ -26,6 +26,7 @@ on_both_databases!(
     commands_run_in_the_pod_and_files_are_written_here,
     when_the_plugin_ends_so_does_what_it_runs,
     what_nobody_knows_is_no_verdict,
+    the_pipelines_of_the_docs_do_what_they_say,
 );
 
 /// The namespace of the manifests, which is the plugin's default.
@@ -388,4 +389,160 @@ async fn what_nobody_knows_is_no_verdict(database: Database) {
         .run(&["wait", "slo", "--context", "nowhere"])
         .await;
     assert_eq!(run.code, 5, "{run:?}");
+}
+
+/// The shell lines of a pipeline: those of the test, and those that come after it whatever became of it.
+struct Pipeline {
+    file: &'static str,
+    test: String,
+    after: String,
+}
+
+fn strings(value: &Value) -> String {
+    let lines: Vec<&str> = value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line.as_str().unwrap())
+        .collect();
+    lines.join("\n")
+}
+
+fn pipelines() -> Vec<Pipeline> {
+    let read = |file: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("docs/ci")
+            .join(file);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let yaml = |file: &str| -> Value { serde_yaml::from_str(&read(file)).unwrap() };
+    let github = yaml("github-actions.yaml");
+    let step = |name: &str| {
+        let steps = github["jobs"]["load-test"]["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["name"] == name).unwrap();
+        step["run"].as_str().unwrap().to_owned()
+    };
+    // What one step puts into $GITHUB_ENV is a variable of the next ones.
+    let with_env = |steps: &[&str]| {
+        steps
+            .iter()
+            .map(|name| format!(". \"$GITHUB_ENV\"\n{}", step(name)))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let gitlab = &yaml("gitlab-ci.yaml")["load-test"];
+    let jenkins = read("Jenkinsfile");
+    let blocks: Vec<&str> = jenkins.split("'''").skip(1).step_by(2).collect();
+    let argo = yaml("argo-workflow.yaml");
+    let template = |name: &str| {
+        let templates = argo["spec"]["templates"].as_array().unwrap();
+        templates
+            .iter()
+            .find(|template| template["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    let start = template("start")["script"]["source"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let wait = strings(&template("wait")["container"]["args"]).replace('\n', " ");
+    let wait = wait
+        .replace("{{inputs.parameters.uid}}", "$uid")
+        .replace("/tmp/k6sync.xml", "k6sync.xml");
+    vec![
+        Pipeline {
+            file: "github-actions.yaml",
+            test: with_env(&["Start the test", "Wait for the verdict"]),
+            after: with_env(&["What failed", "Write the report"]),
+        },
+        Pipeline {
+            file: "gitlab-ci.yaml",
+            test: strings(&gitlab["script"]),
+            after: strings(&gitlab["after_script"]),
+        },
+        Pipeline {
+            file: "Jenkinsfile",
+            test: blocks[0].to_owned(),
+            after: blocks[1].to_owned(),
+        },
+        Pipeline {
+            file: "argo-workflow.yaml",
+            test: format!("uid=$({start})\nk6sync {wait}"),
+            after: "true".to_owned(),
+        },
+    ]
+}
+
+async fn the_pipelines_of_the_docs_do_what_they_say(database: Database) {
+    let Some(kubectl) = find_kubectl() else {
+        return not_shown("kubectl is not installed");
+    };
+    let _cluster = recorded(&database).await;
+    for pipeline in pipelines() {
+        for (test_run, code) in [("no-initializer", 0), ("slo", 99), ("no-login", 107)] {
+            let kubernetes = Kubernetes::start(&database).await;
+            let uid =
+                format!("SELECT k6_uid FROM test_run_steps WHERE k6_test_name = '{test_run}'");
+            let uid = database.texts(&uid).await.remove(0);
+            // Making and deleting TestRuns is the cluster's: all else goes to the real kubectl.
+            let shim = format!(
+                "#!/bin/sh\ncase $1 in delete) ;; apply) printf %s {uid} ;; *) exec {} \"$@\" ;; esac\n",
+                kubectl.display()
+            );
+            let bin = kubernetes.file("bin");
+            std::fs::create_dir(&bin).unwrap();
+            let install = |name: &str, text: &str| {
+                let written = std::process::Command::new("sh")
+                    .args([
+                        "-c",
+                        "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"",
+                        "sh",
+                        text,
+                    ])
+                    .arg(bin.join(name))
+                    .status();
+                assert!(written.unwrap().success());
+            };
+            install("kubectl", &shim);
+            std::fs::write(kubernetes.file("env"), "").unwrap();
+            let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-k6sync"))
+                .parent()
+                .unwrap();
+            let shell = async |script: &str| {
+                let output = Command::new("bash")
+                    .args(["-euc", script])
+                    .env_clear()
+                    .env("HOME", kubernetes.folder.path())
+                    .env("KUBECONFIG", kubernetes.file("kubeconfig"))
+                    .env("DATABASE_URL", database.url())
+                    .env("GITHUB_ENV", kubernetes.file("env"))
+                    .env("GITHUB_STEP_SUMMARY", kubernetes.file("summary.md"))
+                    .env(
+                        "PATH",
+                        format!("{}:{}:/usr/bin:/bin", bin.display(), plugin.display()),
+                    )
+                    .current_dir(kubernetes.folder.path())
+                    .stdin(Stdio::null())
+                    .kill_on_drop(true)
+                    .output();
+                Run::from(output.await.unwrap())
+            };
+            let run = shell(&pipeline.test).await;
+            assert_eq!(run.code, code, "{}, {test_run}: {run:?}", pipeline.file);
+            assert!(kubernetes.file("k6sync.xml").is_file(), "{}", pipeline.file);
+            let run = shell(&pipeline.after).await;
+            assert_eq!(run.code, 0, "{}, {test_run}: {run:?}", pipeline.file);
+            let has_report = kubernetes.file("k6sync.html").is_file();
+            assert_eq!(
+                has_report,
+                pipeline.file != "argo-workflow.yaml",
+                "{}",
+                pipeline.file
+            );
+            if pipeline.file == "github-actions.yaml" {
+                assert!(kubernetes.file("summary.md").is_file());
+            }
+        }
+    }
 }

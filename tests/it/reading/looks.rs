@@ -11,6 +11,7 @@ use crate::support::{Cluster, Database, recorded, sync_recorded};
 on_both_databases!(
     answers_look_as_they_did,
     answers_for_programs_say_the_same,
+    the_json_is_as_documented,
     pages_and_filters_lead_through_all_runs,
     foreign_names_are_harmless_everywhere,
 );
@@ -25,7 +26,10 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("wait", &["wait", "slo", "no-initializer"]),
     ("logs-failed", &["logs", "slo", "--failed"]),
     ("logs-merged", &["logs", "no-login", "--timestamps"]),
-    ("compare", &["compare", "no-initializer", "slo", "--changed"]),
+    (
+        "compare",
+        &["compare", "no-initializer", "slo", "--changed"],
+    ),
 ];
 
 async fn answers_look_as_they_did(database: Database) {
@@ -224,5 +228,66 @@ async fn foreign_names_are_harmless_everywhere(database: Database) {
             let is_harmful = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
             assert!(!text.contains(is_harmful), "{command:?} {format}: {text:?}");
         }
+    }
+}
+
+/// What of a value is a contract: keys, and whether there are numbers, texts, lists or objects. Null may be anything.
+fn same_shape(documented: &Value, found: &Value, path: &str) {
+    match (documented, found) {
+        (Value::Null, _) | (_, Value::Null) => {}
+        (Value::Object(documented), Value::Object(found)) => {
+            // Names of stats are data.
+            if path.ends_with(".stats") {
+                return;
+            }
+            let keys = |map: &serde_json::Map<String, Value>| -> Vec<String> {
+                let mut keys: Vec<String> = map.keys().cloned().collect();
+                keys.sort();
+                keys
+            };
+            assert_eq!(keys(documented), keys(found), "{path}");
+            for (key, value) in documented {
+                same_shape(value, &found[key], &format!("{path}.{key}"));
+            }
+        }
+        (Value::Array(documented), Value::Array(found)) => {
+            for value in found {
+                if let Some(first) = documented.first() {
+                    same_shape(first, value, &format!("{path}[]"));
+                }
+            }
+        }
+        _ => assert_eq!(
+            std::mem::discriminant(documented),
+            std::mem::discriminant(found),
+            "{path}: {documented}, {found}"
+        ),
+    }
+}
+
+async fn the_json_is_as_documented(database: Database) {
+    let _cluster = recorded(&database).await;
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    for (name, args) in [
+        ("runs", &["runs"][..]),
+        ("show", &["show", "nightly-7"]),
+        ("show", &["show", "bad-arguments"]),
+        (
+            "compare",
+            &["compare", "slo", "no-initializer", "nightly-7"],
+        ),
+        ("doctor", &["doctor"]),
+    ] {
+        let (_, block) = docs.split_once(&format!("```json {name}\n")).unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let documented: Value = serde_json::from_str(block).unwrap();
+        let found = ask(&database, args)
+            .args(&["-o", "json"])
+            .run()
+            .await
+            .stdout;
+        let found: Value = serde_json::from_str(&found).unwrap();
+        same_shape(&documented, &found, name);
     }
 }
