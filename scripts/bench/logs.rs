@@ -97,7 +97,14 @@ async fn measure_run(kind: Kind, runners: usize) -> Result<()> {
     let subjects = match runners {
         1 => vec![
             ("k6sync logs", logs(&[])),
-            (if kind == Kind::Sqlite { "sqlite3" } else { "psql" }, client),
+            (
+                if kind == Kind::Sqlite {
+                    "sqlite3"
+                } else {
+                    "psql"
+                },
+                client,
+            ),
             ("GET of the log", vec![own.clone(), "get".to_owned(), path]),
             ("k6sync logs --timestamps", logs(&["--timestamps"])),
         ],
