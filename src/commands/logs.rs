@@ -78,6 +78,9 @@ async fn print(args: &Logs, asked: &Asked, grep: Option<Grep>) -> anyhow::Result
     let mut watch = Watch::default();
     loop {
         match show(&mut log, &mut page).await {
+            Ok(()) if seen.has_ended && log.containers().is_empty() => {
+                return say_why_nothing(args, asked, run).await;
+            }
             Ok(()) if seen.has_ended => return Ok(()),
             Ok(()) => {}
             Err(error) => watch.say_away(error, args.follow)?,

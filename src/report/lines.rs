@@ -105,12 +105,7 @@ impl LineWriter {
             true => ansi::harmless_line(line.text, color),
             false => line.text.into(),
         };
-        let code = match k6::level(line.text) {
-            Some(level) if level.is_error() => Some(ERROR),
-            Some(Level::Warning) => Some(WARNING),
-            _ => None,
-        };
-        match code.filter(|_| color && !ansi::has_colors(line.text)) {
+        match color.then(|| color_of_level(line.text)).flatten() {
             Some(code) => paint(out, true, code, &text),
             None => out.push_str(&text),
         }
@@ -256,6 +251,16 @@ fn unique(short: String, container: &LogContainer, names: &[Name]) -> String {
         false => long,
         true => format!("{long} #{}", container.id),
     }
+}
+
+/// Of a line that is an error or a warning, and has no colours of its own.
+fn color_of_level(line: &str) -> Option<&'static str> {
+    let code = match k6::level(line)? {
+        level if level.is_error() => ERROR,
+        Level::Warning => WARNING,
+        _ => return None,
+    };
+    (!ansi::has_colors(line)).then_some(code)
 }
 
 /// Always the same of a name (FNV-1a).

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::process::Child;
 use tokio::time::timeout;
@@ -30,6 +32,7 @@ on_both_databases!(
     nothing_is_lost_or_doubled_when_the_loop_is_killed,
     a_database_that_goes_away_is_waited_for,
     who_follows_is_told_when_nothing_is_synced,
+    a_pager_that_stands_still_holds_nothing_up,
 );
 
 /// What is stored is on the screen by then, on a busy machine too; otherwise it is within a second.
@@ -809,4 +812,44 @@ async fn who_follows_is_told_when_nothing_is_synced(database: Database) {
     })
     .await;
     follower.child.kill().await.unwrap();
+}
+
+async fn a_pager_that_stands_still_holds_nothing_up(database: Database) {
+    let (cluster, pods) = running(&database, 2).await;
+    for pod in &pods {
+        write_lines(&cluster.log(pod, "k6"), 0..20_000);
+    }
+    sync(&cluster, &database).await;
+    for args in [&["shop"][..], &["shop", "--runner", "1"]] {
+        let mut program = logs(&database, args);
+        let mut child = program.command().stdout(Stdio::piped()).spawn().unwrap();
+        // It has begun, and soon nobody takes what it writes.
+        let mut stdout = child.stdout.take().unwrap();
+        let mut first = [0; 100];
+        stdout.read_exact(&mut first).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        database
+            .execute("UPDATE test_runs SET external_id = 'changed'")
+            .await;
+        let held_up = match database.is_postgres() {
+            true => {
+                let open = "SELECT count(*) FROM pg_stat_activity
+                            WHERE datname = current_database() AND application_name = 'k6sync' AND xact_start IS NOT NULL";
+                database.number(open).await
+            }
+            // Whether the WAL can't be emptied because somebody reads what was before.
+            false => {
+                let mut connection = SqliteConnection::connect(database.url()).await.unwrap();
+                let checkpoint = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)");
+                let is_busy: i64 = checkpoint.fetch_one(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                is_busy
+            }
+        };
+        assert_eq!(held_up, 0, "{args:?}");
+        let mut rest = Vec::new();
+        stdout.read_to_end(&mut rest).await.unwrap();
+        assert!(child.wait().await.unwrap().success());
+        assert!(first.len() + rest.len() >= 2_000_000);
+    }
 }
