@@ -179,7 +179,11 @@ impl Plan {
         ]);
         let stdout = std::io::stdout();
         let size = terminal_size::terminal_size().filter(|_| stdout.is_terminal());
-        let columns = size.map_or(0, |(columns, _)| columns.0);
+        // A terminal of an unknown width is a terminal all the same: what is printed there must be harmless.
+        let columns = match stdout.is_terminal() {
+            true => size.map_or(80, |(columns, _)| columns.0),
+            false => 0,
+        };
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         line.push(match stdout.is_terminal() && !is_set("NO_COLOR") {
             true => format!("--remote={columns},color"),

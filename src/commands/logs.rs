@@ -3,7 +3,7 @@
 //! What was read is written before more is asked for, and nothing is open in the database meanwhile: a pager that stands still holds
 //! nobody up. Writing blocks this thread alone; the next chunk is fetched on others.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::exit::{self, Unreadable, Wrong};
 use super::reading::Asked;
-use crate::cli::reading::{Color, Logs, Prefix};
+use super::{look, remote};
+use crate::cli::reading::{Logs, Prefix};
 use crate::cli::{Cli, OutputFormat};
-use crate::config;
 use crate::record::log::{
     Grep, Log, LogError, LogGap, LogItem, LogLine, LogLines, LogWanted, Seen,
 };
@@ -55,6 +55,7 @@ fn wrong(problem: &str) -> ! {
         Some(logs) => logs,
         None => &mut cli,
     };
+    remote::end(exit::WRONG);
     command.error(ErrorKind::ValueValidation, problem).exit()
 }
 
@@ -73,7 +74,7 @@ async fn print(args: &Logs, asked: &Asked, grep: Option<Grep>) -> anyhow::Result
     if log.containers().is_empty() && !seen.is_active {
         return say_why_nothing(args, asked, run).await;
     }
-    let look = look(args, log.containers().len() > 1 || seen.is_active);
+    let look = line_look(args, log.containers().len() > 1 || seen.is_active);
     let mut page = Page::new(look, args.output, grep)?;
     let mut watch = Watch::default();
     loop {
@@ -118,19 +119,10 @@ fn wanted(args: &Logs) -> LogWanted {
     }
 }
 
-fn look(args: &Logs, are_several: bool) -> LineLook {
-    let terminal = io::stdout().is_terminal();
-    let is_set = |name: &str| config::process_environment(name).filter(|value| !value.is_empty());
+fn line_look(args: &Logs, are_several: bool) -> LineLook {
+    let (terminal, color) = look::ends_at(args.color);
     LineLook {
-        color: match args.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => {
-                terminal
-                    && is_set("NO_COLOR").is_none()
-                    && is_set("TERM").is_none_or(|term| term != "dumb")
-            }
-        },
+        color,
         terminal,
         timestamps: args.timestamps,
         prefix: match args.prefix {

@@ -14,21 +14,32 @@ const LEAST_WIDTH: usize = 20;
 
 /// For whom to draw on standard output.
 pub(super) fn view(color: Color) -> View {
-    if let Some(remote) = remote() {
-        return View {
-            width: remote.columns.map(|columns| columns.max(LEAST_WIDTH)),
-            color: match color {
+    let (is_terminal, color) = ends_at(color);
+    let width = match remote() {
+        Some(remote) => remote.columns,
+        None => width(is_terminal),
+    };
+    View {
+        width: width.map(|width| width.max(LEAST_WIDTH)),
+        color,
+        now: Timestamp::now(),
+    }
+}
+
+/// Whether what is printed ends at a terminal, here or where `kubectl k6sync` runs; and whether it may have colours.
+pub(super) fn ends_at(color: Color) -> (bool, bool) {
+    match remote() {
+        Some(remote) => {
+            let wanted = match color {
                 Color::Auto => remote.color,
                 said => wants_color(said, false),
-            },
-            now: Timestamp::now(),
-        };
-    }
-    let is_terminal = io::stdout().is_terminal();
-    View {
-        width: width(is_terminal),
-        color: wants_color(color, is_terminal),
-        now: Timestamp::now(),
+            };
+            (remote.columns.is_some(), wanted)
+        }
+        None => {
+            let is_terminal = io::stdout().is_terminal();
+            (is_terminal, wants_color(color, is_terminal))
+        }
     }
 }
 
@@ -39,13 +50,11 @@ fn width(is_terminal: bool) -> Option<usize> {
         let size = terminal_size::terminal_size().filter(|_| is_terminal)?;
         Some(usize::from(size.0.0))
     };
-    said.or_else(seen)
-        .filter(|width| *width > 0)
-        .map(|width| width.max(LEAST_WIDTH))
+    said.or_else(seen).filter(|width| *width > 0)
 }
 
 /// By what was asked for, else by <https://no-color.org> and what the terminal can do.
-pub(super) fn wants_color(color: Color, is_terminal: bool) -> bool {
+fn wants_color(color: Color, is_terminal: bool) -> bool {
     let is_set = |name| process_environment(name).is_some_and(|value| !value.is_empty());
     match color {
         Color::Always => true,
