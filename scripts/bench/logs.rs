@@ -27,9 +27,9 @@ const BODIES: &str = "SELECT body FROM log_chunks JOIN log_streams ON id = strea
 
 /// What a process used, and what it wrote.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Printed {
-    wall_s: f64,
-    cpu_s: f64,
+pub(crate) struct Printed {
+    pub(crate) wall_s: f64,
+    pub(crate) cpu_s: f64,
     peak_rss_mb: f64,
     bytes: u64,
 }

@@ -16,6 +16,7 @@ mod idle;
 mod logs;
 mod measure;
 mod plot;
+mod reading;
 mod subjects;
 mod table;
 
@@ -65,8 +66,9 @@ async fn all(quick: bool, only: &str) -> Result<()> {
 async fn compare(quick: bool, only: &str) -> Result<()> {
     let groups = case::groups(quick, only);
     let has_logs = !quick && logs::NAME.contains(only);
+    let has_answers = !quick && reading::NAME.contains(only);
     ensure!(
-        !groups.is_empty() || has_logs,
+        !groups.is_empty() || has_logs || has_answers,
         "no case has `{only}` in its name; names are such as `{}`",
         case::Case::USUAL.name()
     );
@@ -80,6 +82,12 @@ async fn compare(quick: bool, only: &str) -> Result<()> {
         println!("\nPrinting {}: into a pipe, medians\n", logs::NAME);
         for kind in Kind::all() {
             logs::measure(kind).await?;
+        }
+    }
+    if has_answers {
+        println!("\nAnswers, with 1,000,000 steps in the database: medians\n");
+        for kind in Kind::all() {
+            reading::measure(kind).await?;
         }
     }
     if groups.is_empty() {

@@ -2,6 +2,7 @@
 
 mod looks;
 mod naming;
+mod shells;
 mod waiting;
 
 use crate::support::program::Run;
