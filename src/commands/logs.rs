@@ -30,7 +30,10 @@ const LOOK: Duration = Duration::from_millis(300);
 const CHECK_CYCLES: Duration = Duration::from_secs(20);
 /// A loop that works completes a cycle at least this often: its longest interval, and some.
 const STALLED: SignedDuration = SignedDuration::from_mins(6);
-/// As large as a pipe.
+/// What an unprivileged process may ask for: both sides take fewer turns than with the usual 64 KiB.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 1024 * 1024;
+/// As large as a pipe usually is.
 const BUFFER: usize = 64 * 1024;
 /// How long to wait before writing again, where somebody made standard output refuse instead of wait.
 const REFUSED: Duration = Duration::from_millis(5);
@@ -191,6 +194,11 @@ struct Page {
 impl Page {
     fn new(look: LineLook, output: OutputFormat, grep: Option<Grep>) -> anyhow::Result<Self> {
         let stdout = io::stdout().as_fd().try_clone_to_owned();
+        #[cfg(target_os = "linux")]
+        if let Ok(stdout) = &stdout {
+            // Of a pipe alone. Where it may not be, the pipe stays as it is.
+            let _ = rustix::pipe::fcntl_setpipe_size(stdout, PIPE);
+        }
         Ok(Self {
             out: BufWriter::with_capacity(BUFFER, Patient(stdout.context(CANNOT)?.into())),
             writer: LineWriter::new(look),

@@ -7,6 +7,7 @@ use crate::support::{Database, Program, recorded};
 on_both_databases!(
     a_run_is_named_in_four_ways,
     what_cannot_be_told_has_a_code_of_its_own,
+    an_older_database_is_read_as_it_is,
 );
 
 async fn a_run_is_named_in_four_ways(database: Database) {
@@ -103,4 +104,48 @@ async fn what_cannot_be_told_has_a_code_of_its_own(database: Database) {
             "{run:?}"
         );
     }
+}
+
+async fn an_older_database_is_read_as_it_is(database: Database) {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/0.1.0");
+    match database.sqlite_file() {
+        Some(file) => {
+            std::fs::copy(data.join("k6sync.sqlite"), file).unwrap();
+        }
+        None => {
+            let dump = std::fs::read_to_string(data.join("postgres.sql")).unwrap();
+            database.execute(&dump).await;
+        }
+    }
+    let version = "SELECT max(version) FROM _sqlx_migrations";
+    let before = database.number(version).await;
+    let ids = expect(ask(&database, &["runs", "-o", "name"]), 0)
+        .await
+        .stdout;
+    let count = database.number("SELECT count(*) FROM test_runs").await;
+    assert_eq!(i64::try_from(ids.lines().count()).unwrap(), count);
+    for format in ["table", "wide", "json", "yaml", "csv"] {
+        expect(ask(&database, &["runs", "-o", format]), 0).await;
+    }
+    for id in ids.lines() {
+        let status = database
+            .texts(&format!("SELECT status FROM test_runs WHERE id = {id}"))
+            .await
+            .remove(0);
+        let run = expect(ask(&database, &["show", id]), 0).await;
+        assert!(run.stdout.contains(&status), "{run:?}");
+        let code = match status.as_str() {
+            "passed" => Some(0),
+            "pending" | "initializing" | "running" | "finishing" => Some(124),
+            _ => None,
+        };
+        let run = ask(&database, &["wait", id, "--timeout", "1s"]).run().await;
+        assert!(run.code != 0 || code == Some(0), "{status}: {run:?}");
+        if let Some(code) = code {
+            assert_eq!(run.code, code, "{status}: {run:?}");
+        }
+        expect(ask(&database, &["compare", id, id]), 0).await;
+        expect(ask(&database, &["report", id, "--markdown", "-"]), 0).await;
+    }
+    assert_eq!(database.number(version).await, before);
 }
