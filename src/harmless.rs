@@ -43,7 +43,7 @@ pub(crate) fn json(json: &str) -> String {
 }
 
 /// Several lines, which end as they do; whatever else is harmful is escaped.
-pub(crate) fn lines(text: &str) -> String {
+pub fn lines(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

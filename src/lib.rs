@@ -10,6 +10,7 @@ pub mod config;
 pub mod cycle;
 pub mod discreet;
 mod doctor;
+pub mod files;
 pub mod harmless;
 pub mod isolate;
 pub mod k6;

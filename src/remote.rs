@@ -19,10 +19,8 @@ pub enum Message {
     File {
         /// As the command line names it.
         path: String,
-        /// The text.
+        /// The text. Whether it replaces what the file has, or is added to it, the command line says.
         text: String,
-        /// It is added to what the file has.
-        append: bool,
     },
     /// How it ended.
     Exit(u8),
@@ -51,8 +49,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_read_back_as_they_were(path: String, text: String, append: bool) {
-            let message = Message::File { path, text, append };
+        fn messages_read_back_as_they_were(path: String, text: String) {
+            let message = Message::File { path, text };
             let line = message.to_line();
             prop_assert_eq!(line.lines().count(), 1);
             prop_assert_eq!(Message::of_line(line.trim_end_matches('\n')), Some(message));

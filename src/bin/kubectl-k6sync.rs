@@ -3,14 +3,15 @@
 //! `kubectl` finds this program in `PATH` by its name. It runs `kubectl exec deployment/k6sync -- k6sync --remote …`, passes the
 //! answer on, writes files here that the command line names, and ends with the exit code that k6sync had there.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 use k6sync::remote::Message;
+use k6sync::{files, harmless};
 
 const USAGE: &str = "\
 Run k6sync's commands in the k6sync pod, so that nobody needs the database's address.
@@ -34,7 +35,7 @@ It needs the right to `create` on `pods/exec` where k6sync is installed, which l
 Examples:
   kubectl k6sync runs
   kubectl k6sync logs nightly -f
-  kubectl k6sync wait nightly --new --for-appearance 5m --junit results.xml";
+  kubectl k6sync wait \"$(kubectl apply -f testrun.yaml -o jsonpath='{.metadata.uid}')\" --for-appearance 5m --junit results.xml";
 
 const COMMANDS: &[&str] = &[
     "runs", "show", "logs", "wait", "compare", "report", "doctor", "results", "job", "verify",
@@ -53,6 +54,15 @@ const OF_KUBECTL: &[&str] = &[
 ];
 /// Of k6sync, with the name of a file to write.
 const FILES: &[&str] = &["--junit", "--markdown", "--html"];
+
+/// What is added to the file instead of replacing it.
+const APPENDED: &str = "--markdown";
+/// Where k6sync writes with the same option a file that it replaces.
+const REPLACES_ALL: &str = "report";
+/// More than any report; a line without end is no reason to fill the memory.
+const LINE_BYTES: u64 = 256 * 1024 * 1024;
+/// The same number on every Unix.
+const SIGPIPE: i32 = 13;
 
 /// The command line is wrong.
 const WRONG: u8 = 2;
@@ -85,8 +95,8 @@ struct Plan {
     command: String,
     /// Its arguments.
     k6sync: Vec<String>,
-    /// Files that may be written here.
-    files: HashSet<String>,
+    /// Files that are to be written here, and by which option.
+    files: HashMap<String, String>,
 }
 
 enum Stop {
@@ -102,7 +112,7 @@ impl Plan {
             target: "deployment/k6sync".to_owned(),
             command: String::new(),
             k6sync: Vec::new(),
-            files: HashSet::new(),
+            files: HashMap::new(),
         };
         let mut command = None;
         let mut arguments = arguments.iter();
@@ -144,8 +154,7 @@ impl Plan {
                 "--k6sync-target" => plan.target = value,
                 name if FILES.contains(&name) => {
                     if value != "-" {
-                        check_file(&value)?;
-                        plan.files.insert(value.clone());
+                        plan.add_file(name, &value)?;
                     }
                     plan.k6sync.extend([name.to_owned(), value]);
                 }
@@ -160,6 +169,28 @@ impl Plan {
                 other.escape_debug(),
                 COMMANDS.join(", ")
             ))),
+        }
+    }
+
+    /// Half an hour later is too late to find that a file can't be written. And whatever becomes of this command, a file of an earlier
+    /// one must not be taken for its own.
+    fn add_file(&mut self, option: &str, file: &str) -> Result<(), Stop> {
+        let path = Path::new(file);
+        files::check(path)
+            .map_err(|problem| Stop::Wrong(format!("{file} can't be written: {problem}")))?;
+        if self
+            .files
+            .insert(file.to_owned(), option.to_owned())
+            .is_some()
+        {
+            return Err(Stop::Wrong(format!(
+                "{file} is named twice; name another file"
+            )));
+        }
+        match option {
+            APPENDED => Ok(()),
+            _ => files::forget(path)
+                .map_err(|error| Stop::Wrong(format!("cannot remove the old {file}: {error}"))),
         }
     }
 
@@ -194,20 +225,6 @@ impl Plan {
     }
 }
 
-/// Half an hour later is too late to find that a file can't be written.
-fn check_file(path: &str) -> Result<(), Stop> {
-    let folder = Path::new(path)
-        .parent()
-        .filter(|folder| *folder != Path::new(""));
-    match folder {
-        Some(folder) if !folder.is_dir() => Err(Stop::Wrong(format!(
-            "{path} can't be written: the folder {} does not exist; make it first",
-            folder.display()
-        ))),
-        _ => Ok(()),
-    }
-}
-
 fn run(plan: &Plan) -> u8 {
     let kubectl = std::env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
     let child = Command::new(&kubectl)
@@ -228,51 +245,77 @@ fn run(plan: &Plan) -> u8 {
     // Held open as long as this process lives.
     let stdin = child.stdin.take();
     let mut exit = None;
-    let mut is_written = true;
+    let mut missing = plan.files.clone();
     if let Some(stderr) = child.stderr.take() {
-        for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line);
-            match Message::of_line(&line) {
+        let mut lines = BufReader::new(stderr);
+        let mut line = Vec::new();
+        while lines
+            .by_ref()
+            .take(LINE_BYTES)
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|read| read > 0)
+        {
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim_end_matches(['\n', '\r']);
+            match Message::of_line(text) {
                 Some(Message::Alive) => {}
-                Some(Message::File { path, text, append }) => {
-                    is_written &= write(plan, &path, &text, append);
+                Some(Message::File { path, text }) => {
+                    if write(plan, &path, &text) {
+                        missing.remove(&path);
+                    }
                 }
                 Some(Message::Exit(code)) => exit = Some(code),
                 // kubectl's own words for what the exit code says.
-                None if line.starts_with("command terminated with exit code ") => {}
-                None => say(&line),
+                None if text.starts_with("command terminated with exit code ") => {}
+                // Others wrote that, or the pod did.
+                None => say(&harmless::lines(text)),
             }
+            line.clear();
         }
     }
     drop(stdin);
     let status = child.wait();
     match exit {
-        Some(0) if !is_written => 1,
-        Some(code) => code,
-        None => {
-            let ended = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            say(&format!(
-                "error: kubectl ended ({ended}) before k6sync in {} of namespace {} told how it went: nothing is known. Is k6sync installed there (--k6sync-namespace, --k6sync-target)? The overlay `cronjob` has no loop to run this in: use k6sync with the database's URL",
-                plan.target, plan.namespace
-            ));
-            UNKNOWN
+        Some(code) => {
+            for file in missing.keys() {
+                say(&format!("error: {file} was not written"));
+            }
+            // What was asked for is not there: that is no success.
+            match (code, missing.is_empty()) {
+                (0, false) => UNKNOWN,
+                (code, _) => code,
+            }
         }
+        None => ended_without_a_word(plan, status),
     }
 }
 
+fn ended_without_a_word(plan: &Plan, status: std::io::Result<ExitStatus>) -> u8 {
+    let is_closed = status
+        .as_ref()
+        .is_ok_and(|status| status.signal() == Some(SIGPIPE));
+    // Whoever read the answer has seen enough: `kubectl k6sync logs RUN | head`.
+    if is_closed && matches!(plan.command.as_str(), "runs" | "show" | "logs") {
+        return 0;
+    }
+    let ended = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+    say(&format!(
+        "error: kubectl ended ({ended}) before k6sync in {} of namespace {} told how it went: nothing is known. Is k6sync installed there (--k6sync-namespace, --k6sync-target)? The overlay `cronjob` has no loop to run this in: use k6sync with the database's URL",
+        plan.target, plan.namespace
+    ));
+    UNKNOWN
+}
+
 /// Writes a file that the command line names; no other, whatever the pod says.
-fn write(plan: &Plan, path: &str, text: &str, append: bool) -> bool {
-    if !plan.files.contains(path) {
+fn write(plan: &Plan, path: &str, text: &str) -> bool {
+    let Some(option) = plan.files.get(path) else {
         say("error: k6sync sent a file that the command line does not name; it was not written");
         return false;
-    }
-    let written = match append {
-        true => OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .and_then(|mut file| file.write_all(text.as_bytes())),
-        false => std::fs::write(path, text),
+    };
+    let file = Path::new(path);
+    let written = match option == APPENDED && plan.command != REPLACES_ALL {
+        true => files::append(file, text),
+        false => files::replace(file, text),
     };
     if let Err(error) = &written {
         say(&format!("error: cannot write {path}: {error}"));

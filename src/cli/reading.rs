@@ -192,7 +192,7 @@ another way, killed, mixed or lost; 2 the command line is wrong; 3 no such run; 
 the code of those that did not pass, if they agree on it, else 1.
 
 Examples:
-  k6sync wait nightly --new --for-appearance 5m --junit results.xml
+  k6sync wait \"$(kubectl apply -f testrun.yaml -o jsonpath='{.metadata.uid}')\" --for-appearance 5m --junit results.xml
   k6sync wait 41 42 --timeout 30m --require-complete")]
 pub struct Wait {
     /// Settings that commands share.
@@ -207,10 +207,10 @@ pub struct Wait {
     /// Wait up to this time for a run that does not exist yet
     #[arg(long, value_name = "TIME", value_parser = positive_age)]
     pub for_appearance: Option<SignedDuration>,
-    /// Refuse runs that were first seen earlier: yesterday's run of the same name
+    /// Refuse runs whose TestRun was created earlier: yesterday's run of the same name
     #[arg(long, value_name = "WHEN", value_parser = when)]
     pub after: Option<When>,
-    /// Refuse runs that were first seen before this command began
+    /// Refuse runs whose TestRun was created before this command began: start it first, then the TestRun
     #[arg(long, conflicts_with = "after")]
     pub new: bool,
     /// Wait until each run has this many steps, and all of them have ended

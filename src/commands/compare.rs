@@ -12,7 +12,7 @@ pub(super) async fn run(args: &Compare) -> anyhow::Result<u8> {
     let comparison = compared(args, &asked).await;
     asked.record.close().await;
     let comparison = comparison?;
-    output::write(&answer(args, &comparison)?)?;
+    output::write_beside(&answer(args, &comparison)?)?;
     for note in &comparison.notes {
         tracing::warn!("{note}");
     }

@@ -22,7 +22,7 @@ pub(super) async fn run(args: &Doctor) -> anyhow::Result<u8> {
     };
     match args.output {
         OutputFormat::Text => {
-            output::write(&report::doctor::text(&findings, &look::view(args.color)))?;
+            output::write_beside(&report::doctor::text(&findings, &look::view(args.color)))?;
         }
         OutputFormat::Json => output::print_json(&findings)?,
     }

@@ -17,6 +17,7 @@ use super::reading::Asked;
 use super::{look, remote};
 use crate::cli::reading::{Logs, Prefix};
 use crate::cli::{Cli, OutputFormat};
+use crate::record::NamingError;
 use crate::record::log::{
     Grep, Log, LogError, LogGap, LogItem, LogLine, LogLines, LogWanted, Seen,
 };
@@ -70,6 +71,7 @@ async fn print(args: &Logs, asked: &Asked, grep: Option<Grep>) -> anyhow::Result
     let mut seen = Seen {
         has_ended: !args.follow,
         is_active: false,
+        is_gone: false,
     };
     if args.follow {
         seen = log.look().await.map_err(told)?;
@@ -85,7 +87,11 @@ async fn print(args: &Logs, asked: &Asked, grep: Option<Grep>) -> anyhow::Result
             Ok(()) if seen.has_ended && log.containers().is_empty() => {
                 return say_why_nothing(args, asked, run).await;
             }
-            Ok(()) if seen.has_ended => return Ok(()),
+            Ok(()) if seen.is_gone => {
+                let gone = format!("the run {run} was deleted from the database");
+                return Err(NamingError::NoSuchRun(gone).into());
+            }
+            Ok(()) if seen.has_ended => return end(&mut log, &mut page).await,
             Ok(()) => {}
             Err(error) => watch.say_away(error, args.follow)?,
         }
@@ -99,6 +105,14 @@ async fn print(args: &Logs, asked: &Asked, grep: Option<Grep>) -> anyhow::Result
             Err(error) => watch.say_away(error.into(), args.follow)?,
         }
     }
+}
+
+/// Everything was printed that is there. Was it all?
+async fn end(log: &mut Log, page: &mut Page) -> anyhow::Result<()> {
+    for gap in log.ended().await.map_err(told)? {
+        page.gap(&gap)?;
+    }
+    page.flush()
 }
 
 fn wanted(args: &Logs) -> LogWanted {
@@ -117,6 +131,7 @@ fn wanted(args: &Logs) -> LogWanted {
             .since
             .map(|when| nanoseconds(when.from(Timestamp::now()))),
         tail: args.tail,
+        is_tail: false,
         timed: args.timestamps || args.output == OutputFormat::Json,
         follow: args.follow,
     }

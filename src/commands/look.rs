@@ -22,6 +22,10 @@ pub(super) fn view(color: Color) -> View {
     View {
         width: width.map(|width| width.max(LEAST_WIDTH)),
         color,
+        program: match remote() {
+            Some(_) => "kubectl k6sync",
+            None => "k6sync",
+        },
         now: Timestamp::now(),
     }
 }
@@ -40,6 +44,14 @@ pub(super) fn ends_at(color: Color) -> (bool, bool) {
             let is_terminal = io::stdout().is_terminal();
             (is_terminal, wants_color(color, is_terminal))
         }
+    }
+}
+
+/// What is passed on as it is into a file or a pipe, and gives a terminal no orders.
+pub(super) fn harmless(text: String, color: Color) -> String {
+    match ends_at(color).0 {
+        true => crate::harmless::lines(&text),
+        false => text,
     }
 }
 

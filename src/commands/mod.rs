@@ -27,6 +27,7 @@ mod wait;
 
 use std::process::ExitCode;
 
+use crate::cli::reading::Show;
 use crate::cli::{Cli, Command};
 use crate::config;
 use crate::signals::Signals;
@@ -46,8 +47,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     );
     let code = match execute(&cli.command).await {
         Ok(code) => code,
-        // Whoever read the answer has seen enough: `k6sync logs RUN | head`.
-        Err(error) if output::is_closed(&error) => exit::DONE,
+        // Whoever read the answer has seen enough: `k6sync logs RUN | head`. Not so where the exit code is the answer.
+        Err(error) if output::is_closed(&error) && !has_verdict(&cli.command) => exit::DONE,
         Err(error) => {
             tracing::error!("{error:#}");
             exit::code(&error)
@@ -55,6 +56,21 @@ pub async fn run(cli: Cli) -> ExitCode {
     };
     remote::end(code);
     ExitCode::from(code)
+}
+
+/// Whether its exit code says more than that it was done.
+const fn has_verdict(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Runs(_)
+            | Command::Logs(_)
+            | Command::Show(Show {
+                exit_status: false,
+                ..
+            })
+            | Command::Completions(_)
+            | Command::Man(_)
+    )
 }
 
 /// Does what the command line says, and returns the exit code.
@@ -69,6 +85,7 @@ async fn execute(command: &Command) -> anyhow::Result<u8> {
         _ => signals.end_the_process(),
     }
     let done = match command {
+        Command::Runs(args) => return runs::run(args).await,
         Command::Show(args) => return show::run(args).await,
         Command::Compare(args) => return compare::run(args).await,
         Command::Doctor(args) => return doctor::run(args).await,
@@ -80,7 +97,6 @@ async fn execute(command: &Command) -> anyhow::Result<u8> {
         Command::Verify(args) => verify::run(args).await,
         Command::Prune(args) => prune::run(args).await,
         Command::Results(args) => results::run(args).await,
-        Command::Runs(args) => runs::run(args).await,
         Command::Report(args) => report::run(args).await,
         Command::Completions(args) => shell::completions(args),
         Command::Man(args) => shell::man(args),

@@ -32,6 +32,22 @@ pub(super) fn write(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The same of a command whose exit code is its answer, which does not depend on whether anybody reads this.
+pub(super) fn write_beside(text: &str) -> anyhow::Result<()> {
+    match write(text) {
+        Err(error) if is_closed(&error) => Ok(()),
+        written => written,
+    }
+}
+
+/// Text for people on standard error.
+pub(super) fn say(text: &str) -> anyhow::Result<()> {
+    match std::io::stderr().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// One line, or several, on standard output.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}").context("cannot write the report to standard output")

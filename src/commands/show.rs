@@ -11,7 +11,11 @@ pub(super) async fn run(args: &Show) -> anyhow::Result<u8> {
     let run = asked.run(&args.run).await;
     asked.record.close().await;
     let run = run?;
-    output::write(&answer(args, &run)?)?;
+    let text = answer(args, &run)?;
+    match args.exit_status {
+        true => output::write_beside(&text)?,
+        false => output::write(&text)?,
+    }
     Ok(match args.exit_status {
         // What is not over has not passed.
         true => run.outcome.exit_code.unwrap_or(exit::FAILED),
@@ -26,7 +30,10 @@ fn answer(args: &Show, run: &Run) -> anyhow::Result<String> {
         Format::Wide => report::run::run(run, true, &view),
         Format::Json => output::json_line(run)?,
         Format::Yaml => output::yaml(run)?,
-        Format::Csv => report::runs::as_csv(std::slice::from_ref(&run.row)),
+        Format::Csv => look::harmless(
+            report::runs::as_csv(std::slice::from_ref(&run.row)),
+            args.look.color,
+        ),
         Format::Name => format!("{}\n", run.row.id),
     })
 }

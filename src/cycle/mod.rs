@@ -237,8 +237,8 @@ async fn reconcile(
     let updated = store
         .commit_steps(&updates, &seen, looked_at, verdict::roll_up)
         .await?;
-    store
-        .note_derived(&derived.said(&updates, &updated))
+    derived
+        .note(store, &settings.scope(), &updates, &updated)
         .await?;
 
     // Only now may a TestRun go. A cycle that ran out of time releases all the same.

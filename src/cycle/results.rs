@@ -17,8 +17,8 @@ use crate::k6::message::failed_thresholds;
 use crate::k6::summary::{Outcome, PARSER, Problem, Source, Summary, WINDOW_BYTES, summarize};
 use crate::progress::Progress;
 use crate::store::{
-    Reader, Role, RunId, RunnerLog, RunnerSummary, Status, StepId, StepUpdate, Store, StoreError,
-    StreamId, StreamState, SummarySource,
+    Reader, Role, RunId, RunnerLog, RunnerSummary, Status, Step, StepId, StepRecord, StepScope,
+    StepUpdate, Store, StoreError, StreamId, StreamState, SummarySource,
 };
 
 /// Ends of logs read at a time.
@@ -46,14 +46,63 @@ pub(super) struct Derived {
 }
 
 impl Derived {
-    /// The logs whose steps say what follows from their results: they had nothing new to say, or it was stored.
-    pub(super) fn said(&self, updates: &[StepUpdate], updated: &[StepId]) -> Vec<StreamId> {
-        let is_unsaid = |step: StepId| {
-            updates.iter().any(|update| update.id == step) && !updated.contains(&step)
-        };
-        let said = self.logs.iter().filter(|log| !is_unsaid(log.step_id));
-        said.map(|log| log.stream_id).collect()
+    /// Notes of which logs the results are stored, and said by their steps.
+    ///
+    /// Where another sync was faster to give the verdict (`updates` that are not among the `updated`), it may not have known which
+    /// thresholds failed: its message is set right. If it moves on again meanwhile, the logs stay due, and the next cycle does it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(super) async fn note(
+        &self,
+        store: &Store,
+        scope: &StepScope<'_>,
+        updates: &[StepUpdate],
+        updated: &[StepId],
+    ) -> Result<(), StoreError> {
+        let mut unsaid: Vec<&StepUpdate> = updates
+            .iter()
+            .filter(|update| !updated.contains(&update.id))
+            .filter(|update| self.logs.iter().any(|log| log.step_id == update.id))
+            .collect();
+        if !unsaid.is_empty() {
+            let (now, _) = store.active_steps(scope).await?;
+            let again: Vec<StepUpdate> = unsaid
+                .iter()
+                .filter_map(|update| {
+                    corrected(update, now.iter().find(|step| step.id == update.id)?)
+                })
+                .collect();
+            let corrected = store.correct_steps(&again).await?;
+            unsaid.retain(|update| {
+                again.iter().any(|again| again.id == update.id) && !corrected.contains(&update.id)
+            });
+        }
+        let is_unsaid = |step: StepId| unsaid.iter().any(|update| update.id == step);
+        let said: Vec<StreamId> = self
+            .logs
+            .iter()
+            .filter(|log| !is_unsaid(log.step_id))
+            .map(|log| log.stream_id)
+            .collect();
+        store.note_derived(&said).await
     }
+}
+
+/// The step as another sync has left it, with the message that we know; `None`: nothing is to be set right.
+fn corrected(ours: &StepUpdate, theirs: &Step) -> Option<StepUpdate> {
+    let is_same_verdict =
+        (theirs.record.status, &theirs.record.reason) == (ours.record.status, &ours.record.reason);
+    let has_failed = theirs.record.reason.as_deref() == Some(k6::THRESHOLDS_HAVE_FAILED);
+    let is_new = theirs.record.message != ours.record.message;
+    (is_same_verdict && has_failed && is_new).then(|| StepUpdate {
+        version: theirs.version,
+        record: StepRecord {
+            message: ours.record.message.clone(),
+            ..theirs.record.clone()
+        },
+        ..ours.clone()
+    })
 }
 
 /// Reads the summaries of the runners whose logs have become complete, stores the results of their steps, and says in the

@@ -124,6 +124,9 @@ fn bytes(most: f64) -> (f64, &'static str) {
 
 /// Four digits that count, and never fewer than are before the point.
 fn short(number: f64) -> String {
+    if !number.is_finite() {
+        return number.to_string();
+    }
     let before = number.abs().max(1.0).log10().floor() as usize + 1;
     let decimals = match number.abs() < 1.0 {
         true => 6,

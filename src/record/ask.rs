@@ -43,6 +43,16 @@ impl Record {
         self.reader.run_gaps(id).await
     }
 
+    /// The pods of a run whose recorded lines are not all there any more, though nobody pruned them.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn missing_lines(&self, id: RunId) -> Result<Vec<String>, StoreError> {
+        let missing = self.reader.missing_lines(id).await?;
+        let missing = missing.into_iter().filter(|log| !log.pruned);
+        Ok(missing.map(|log| log.pod_name).collect())
+    }
+
     /// How far these runs are; those that are not there are left out.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub(crate) use self::outcome::{has_failed, judged};
 #[cfg(test)]
 pub(crate) use self::results::StepMeasured;
 pub(crate) use self::results::{CheckResult, Metric, Threshold};
-pub(crate) use self::run::{Container, ErrorLines, Run, Step};
+pub(crate) use self::run::{Container, ErrorLines, Outcome, Run, Step};
 use crate::store::{DatabaseUrl, Reader, Schema, StoreError};
 pub(crate) use crate::store::{RunRow, RunState, RunsWanted};
 
@@ -42,6 +42,9 @@ pub(crate) struct Record {
 pub(crate) struct Runs {
     /// Newest first.
     pub runs: Vec<RunRow>,
+    /// Runs whose rows can't be read, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
     /// Where the next page begins: there are older runs than these. As `before` of the next question.
     pub next: Option<i64>,
 }
@@ -88,11 +91,28 @@ impl Record {
             limit: wanted.limit.saturating_add(1),
             ..wanted.clone()
         };
-        let mut runs = self.reader.list_runs(self.schema, &one_more).await?;
+        let mut rows = self.reader.list_runs(self.schema, &one_more).await?;
         let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
-        let has_more = runs.len() > limit;
-        runs.truncate(limit);
-        let next = runs.last().filter(|_| has_more).map(|run| run.id.0);
-        Ok(Runs { runs, next })
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| has_more).and_then(|row| match row {
+            Ok(run) => Some(run.id.0),
+            Err(bad) => bad.row["id"].as_i64(),
+        });
+        let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
+        for row in rows {
+            match row {
+                Ok(run) => runs.push(run),
+                Err(bad) => unreadable.push(format!(
+                    "run {} can't be read: {}",
+                    bad.row["id"], bad.problem
+                )),
+            }
+        }
+        Ok(Runs {
+            runs,
+            unreadable,
+            next,
+        })
     }
 }

@@ -111,7 +111,10 @@ impl Record {
     ) -> Result<RunId, NamingError> {
         match name {
             RunName::Latest => {
-                let latest = self.reader.latest_run(among.namespaces).await?;
+                let latest = self
+                    .reader
+                    .latest_run(among.namespaces, among.after)
+                    .await?;
                 latest.ok_or_else(|| NamingError::NoSuchRun(none_at_all(among)))
             }
             RunName::Previous => Err(NamingError::NoSuchRun(
@@ -143,9 +146,17 @@ impl Record {
 }
 
 fn none_at_all(among: &Among<'_>) -> String {
-    match among.namespaces {
-        Some(names) => format!("there is no run in {}", names.join(", ")),
-        None => "there is no run in the record yet".to_owned(),
+    let namespaces = match among.namespaces {
+        Some(names) => format!(" in {}", names.join(", ")),
+        None => " in the record yet".to_owned(),
+    };
+    format!("there is no run{namespaces}{}", made_after(among))
+}
+
+fn made_after(among: &Among<'_>) -> String {
+    match among.after {
+        Some(after) => format!(" that was created after {after:.0}"),
+        None => String::new(),
     }
 }
 
@@ -159,10 +170,7 @@ fn one_of(
     let name = discreet::name(text);
     match candidates.as_slice() {
         [] => {
-            let after = match among.after {
-                Some(after) => format!(" that was seen after {after:.0}"),
-                None => String::new(),
-            };
+            let after = made_after(among);
             let namespaces = match among.namespaces {
                 Some(names) => format!(" in {}", names.join(", ")),
                 None => String::new(),
@@ -189,7 +197,6 @@ mod tests {
             name: "nightly".to_owned(),
             namespace: Some("k6-runs".to_owned()),
             external_id: None,
-            created_at: Timestamp::UNIX_EPOCH,
             by: by.to_owned(),
         }
     }

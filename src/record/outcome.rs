@@ -23,7 +23,11 @@ pub(crate) fn whole(row: RunRow, steps: Vec<Step>) -> Run {
         outcome: outcome(row.status, &steps),
         reason: telling.and_then(|step| step.row.reason.clone()),
         message: telling.and_then(|step| step.row.message.clone()),
-        complete: row.status.is_final() && containers().all(|container| container.row.complete),
+        complete: row.status.is_final()
+            && containers().all(|container| container.row.complete)
+            && steps
+                .iter()
+                .all(|step| !had_runners(step.row.status) || has_all_runners(step)),
         gaps: containers().map(|container| container.row.gaps).sum(),
         row,
         steps,
@@ -32,7 +36,9 @@ pub(crate) fn whole(row: RunRow, steps: Vec<Step>) -> Run {
 
 /// What a run of this status with these steps comes to.
 fn outcome(status: Status, steps: &[Step]) -> Outcome {
-    let ended = status.is_final() && steps.iter().all(|step| step.row.status.is_final());
+    let ended = status.is_final()
+        && !steps.is_empty()
+        && steps.iter().all(|step| step.row.status.is_final());
     Outcome {
         ended,
         exit_code: ended.then(|| exit_code(status, steps)),
@@ -50,13 +56,41 @@ fn exit_code(status: Status, steps: &[Step]) -> u8 {
     agreed(bad.into_iter().map(k6_code)).unwrap_or(OTHERWISE)
 }
 
-/// The code of k6's that all runners of the step that failed ended with.
+/// The code of k6's that all runners of the step that failed ended with. `None` also if not all runners were seen, or if the step
+/// ended in another way than the code says: it is lost, or was deleted.
 fn k6_code(step: &Step) -> Option<u8> {
+    if !has_all_runners(step) {
+        return None;
+    }
     let failed = runners(&step.containers).filter(|runner| runner.row.exit_code != Some(0));
     agreed(failed.map(|runner| {
-        let code = runner.row.exit_code?;
-        k6::exit_code(code).and_then(|known| u8::try_from(known.code).ok())
+        let known = k6::exit_code(runner.row.exit_code?)?;
+        let status = match known.outcome {
+            k6::Outcome::Failed => Status::Failed,
+            k6::Outcome::Aborted => Status::Aborted,
+            k6::Outcome::Errored => Status::Errored,
+        };
+        u8::try_from(known.code)
+            .ok()
+            .filter(|_| step.row.status == status)
     }))
+}
+
+/// Whether as many runners are on record as were asked for.
+fn has_all_runners(step: &Step) -> bool {
+    let seen: HashSet<&str> = step
+        .containers
+        .iter()
+        .filter(|container| container.row.role == Role::Runner)
+        .map(|container| container.row.pod_name.as_str())
+        .collect();
+    let wanted = step.row.parallelism.unwrap_or(1);
+    i64::try_from(seen.len()).is_ok_and(|seen| seen >= wanted)
+}
+
+/// Whether its runners should be on record: it ended by them.
+const fn had_runners(status: Status) -> bool {
+    matches!(status, Status::Passed | Status::Failed | Status::Finished)
 }
 
 /// The last life of each runner. One that never ended has no exit code, which is a failure that nobody can name.
@@ -71,13 +105,12 @@ fn runners(containers: &[Container]) -> impl Iterator<Item = &Container> {
 
 /// What several runs that are over come to: 0 if all passed, the code of those that did not if they agree, else 1. One that is
 /// not over has not passed.
-pub(crate) fn judged(runs: &[Run]) -> u8 {
-    let bad: Vec<u8> = runs
-        .iter()
+pub(crate) fn judged<'a>(runs: impl Iterator<Item = &'a Run>) -> u8 {
+    let codes: Vec<u8> = runs
         .map(|run| run.outcome.exit_code.unwrap_or(OTHERWISE))
-        .filter(|code| *code != 0)
         .collect();
-    match (runs.is_empty(), bad.is_empty()) {
+    let bad: Vec<u8> = codes.iter().copied().filter(|code| *code != 0).collect();
+    match (codes.is_empty(), bad.is_empty()) {
         (true, _) => OTHERWISE,
         (false, true) => 0,
         (false, false) => agreed(bad.into_iter().map(Some)).unwrap_or(OTHERWISE),

@@ -62,7 +62,13 @@ fn runs(comparison: &Comparison, view: &View) -> String {
             run.name.as_str().into(),
             run.namespace.as_deref().unwrap_or(words::NOTHING).into(),
             Cell::styled(words::status(run.status), words::style(run.status)),
-            words::when(run.started_at.unwrap_or(run.created_at), view.now).into(),
+            run.started_at
+                .or(run.created_at)
+                .map_or_else(
+                    || words::NOTHING.to_owned(),
+                    |time| words::when(time, view.now),
+                )
+                .into(),
             match run.duration_seconds {
                 Some(seconds) => words::duration(seconds).into(),
                 None => words::NOTHING.into(),

@@ -72,6 +72,7 @@ mod tests {
         let view = View {
             width: Some(50),
             color: false,
+            program: "k6sync",
             now: Timestamp::UNIX_EPOCH,
         };
         assert_eq!(

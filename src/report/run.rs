@@ -26,7 +26,7 @@ pub(crate) fn run(run: &Run, wide: bool, view: &View) -> String {
         text.push_str(&metrics(step, wide, view));
     }
     text.push('\n');
-    text.push_str(&view.paint(Style::Dim, &format!("next: {}", next(run))));
+    text.push_str(&view.paint(Style::Dim, &format!("next: {} {}", view.program, next(run))));
     text.push('\n');
     text
 }
@@ -90,10 +90,10 @@ fn times(run: &Run, view: &View) -> String {
             words::moment(started),
             words::duration(view.now.duration_since(started).as_secs_f64())
         ),
-        (None, _) => format!(
-            "first seen {}, no runner has started",
-            words::moment(row.created_at)
-        ),
+        (None, _) => match row.created_at {
+            Some(created) => format!("created {}, no runner has started", words::moment(created)),
+            None => "no runner has started".to_owned(),
+        },
     }
 }
 
@@ -459,12 +459,12 @@ pub(crate) fn stat_in_words(kind: Kind, unit: Unit, stat: &str, value: Interval)
 fn next(run: &Run) -> String {
     let id = run.row.id;
     match run.row.status {
-        status if !status.is_final() => format!("k6sync logs {id} -f"),
-        Status::Passed => format!("k6sync report {id} --html run-{id}.html"),
+        status if !status.is_final() => format!("logs {id} -f"),
+        Status::Passed => format!("report {id} --html run-{id}.html"),
         _ if run.containers().any(|(_, container)| has_failed(container)) => {
-            format!("k6sync logs {id} --failed")
+            format!("logs {id} --failed")
         }
-        _ => format!("k6sync logs {id}"),
+        _ => format!("logs {id}"),
     }
 }
 
@@ -474,7 +474,9 @@ pub(crate) fn verdicts(runs: &[Run], view: &View) -> String {
     for run in runs {
         text.push_str(&head(run, view));
         if run.row.status != Status::Passed {
-            text.push_str(&view.paint(Style::Dim, &format!("next: {}", next(run))));
+            text.push_str(
+                &view.paint(Style::Dim, &format!("next: {} {}", view.program, next(run))),
+            );
             text.push('\n');
         }
     }

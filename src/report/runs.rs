@@ -175,7 +175,7 @@ pub(crate) fn as_csv(rows: &[RunRow]) -> String {
             row.name.clone(),
             row.namespace.clone().unwrap_or_default(),
             row.status.to_string(),
-            row.created_at.to_string(),
+            text(row.created_at),
             text(row.started_at),
             text(row.finished_at),
             text(row.duration_seconds),

@@ -222,6 +222,7 @@ mod tests {
         View {
             width,
             color: false,
+            program: "k6sync",
             now: Timestamp::UNIX_EPOCH,
         }
     }

@@ -9,6 +9,8 @@ pub(crate) struct View {
     pub width: Option<usize>,
     /// Escape sequences for colours may be used.
     pub color: bool,
+    /// How whoever reads it calls k6sync: `k6sync`, or `kubectl k6sync`.
+    pub program: &'static str,
     /// What is `3m ago` is so from here.
     pub now: Timestamp,
 }

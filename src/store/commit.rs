@@ -124,6 +124,30 @@ const UPDATE_RUNS: Statement = Statement {
 };
 
 impl Store {
+    /// Sets right what another sync said of steps, without a new status: nothing follows for their runs. Returns the ids of those
+    /// that had not moved on.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn correct_steps(
+        &self,
+        updates: &[StepUpdate],
+    ) -> Result<Vec<StepId>, StoreError> {
+        if updates.is_empty() || self.dry_run {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<StepId> = updates.iter().map(|update| update.id).collect();
+        let ids = json(&ids);
+        transaction!(self, "set right what steps say", tx => {
+            let before: Vec<String> = sqlx::query_scalar(self.sql(STEPS_BEFORE)).bind(&ids).fetch_all(&mut *tx).await?;
+            let rows = sealed_updates(updates, &before);
+            let updated: Vec<Updated> = rows_of(
+                sqlx::query_scalar(self.sql(UPDATE_STEPS)).bind(json(&rows)).fetch_all(&mut *tx).await?,
+            )?;
+            updated.into_iter().map(|step| step.id).collect()
+        })
+    }
+
     /// Stores what a cycle says of the steps, and what follows for their runs, in one transaction.
     ///
     /// `looked_at` are the (step, run) ids of all steps that the cycle saw; `roll_up` derives a run from its steps.

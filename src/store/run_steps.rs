@@ -39,8 +39,8 @@ pub(crate) struct RunStep {
     pub parallelism: Option<i64>,
     /// How many of them have a summary.
     pub runners_reported: i64,
-    #[serde(deserialize_with = "time::deserialize")]
-    pub created_at: Timestamp,
+    #[serde(deserialize_with = "time::lenient")]
+    pub created_at: Option<Timestamp>,
     #[serde(deserialize_with = "time::lenient")]
     pub started_at: Option<Timestamp>,
     #[serde(deserialize_with = "time::lenient")]
@@ -98,6 +98,18 @@ pub(crate) struct RunGap {
     /// Time of the first line after it; `None`: the end of the log.
     pub before_ts: Option<i64>,
     pub cause: GapCause,
+}
+
+/// A log of which not all lines are there any more that were stored.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct MissingLines {
+    pub stream_id: StreamId,
+    pub pod_name: String,
+    /// How many are missing.
+    pub lines: i64,
+    /// `prune` deleted them.
+    #[serde(deserialize_with = "flag")]
+    pub pruned: bool,
 }
 
 /// How far a run is.
@@ -223,6 +235,24 @@ const GAPS: Statement = Statement {
         WHERE step.test_run_id = $1 ORDER BY stream_id, before_ts IS NULL, before_ts, after_ts",
 };
 
+/// (run id) → [`MissingLines`]
+const MISSING_LINES: Statement = Statement {
+    sqlite: "
+        SELECT json_object('stream_id', id, 'pod_name', pod_name, 'lines', lines - stored, 'pruned', pruned)
+        FROM (SELECT s.id, pod_name, s.lines,
+                  (SELECT coalesce(sum(c.lines), 0) FROM log_chunks c WHERE c.stream_id = s.id) AS stored,
+                  EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned') AS pruned
+              FROM test_run_steps step JOIN log_streams s ON s.step_id = step.id WHERE step.test_run_id = $1) streams
+        WHERE lines <> stored ORDER BY id",
+    postgres: "
+        SELECT json_build_object('stream_id', id, 'pod_name', pod_name, 'lines', lines - stored, 'pruned', pruned)::text
+        FROM (SELECT s.id, pod_name, s.lines,
+                  (SELECT coalesce(sum(c.lines), 0)::bigint FROM log_chunks c WHERE c.stream_id = s.id) AS stored,
+                  EXISTS (SELECT 1 FROM log_gaps WHERE stream_id = s.id AND cause = 'pruned') AS pruned
+              FROM test_run_steps step JOIN log_streams s ON s.step_id = step.id WHERE step.test_run_id = $1) streams
+        WHERE lines <> stored ORDER BY id",
+};
+
 /// (run ids as JSON) → [`RunState`]s; `$due` is a column that older schemas lack.
 macro_rules! states {
     ($due:literal) => {
@@ -307,6 +337,18 @@ impl Reader {
             self,
             "read the gaps of the run",
             sqlx::query_scalar(self.sql(GAPS)).bind(run)
+        )
+    }
+
+    /// The logs of a run of which not all lines are there any more that were stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn missing_lines(&self, run: RunId) -> Result<Vec<MissingLines>, StoreError> {
+        rows_as!(
+            self,
+            "look for lines that are missing",
+            sqlx::query_scalar(self.sql(MISSING_LINES)).bind(run)
         )
     }
 

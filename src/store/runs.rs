@@ -9,7 +9,7 @@ use super::connect::Db;
 use super::ids::RunId;
 use super::migrate::Schema;
 use super::query::rows;
-use super::rows::{json, rows_of};
+use super::rows::{Read, json, read, rows_of};
 use super::statement::Statement;
 use super::words::Status;
 use super::{Reader, StoreError, time};
@@ -33,8 +33,8 @@ pub(crate) struct RunRow {
     pub namespace: Option<String>,
     pub status: Status,
     /// When the row was made.
-    #[serde(deserialize_with = "time::deserialize")]
-    pub created_at: Timestamp,
+    #[serde(deserialize_with = "time::lenient")]
+    pub created_at: Option<Timestamp>,
     /// When the first runner started.
     #[serde(deserialize_with = "time::lenient")]
     pub started_at: Option<Timestamp>,
@@ -89,8 +89,6 @@ pub(crate) struct Candidate {
     pub name: String,
     pub namespace: Option<String>,
     pub external_id: Option<String>,
-    #[serde(with = "time")]
-    pub created_at: Timestamp,
     /// By what it has that name: `id`, `external_id`, `uid` (of its TestRun) or `name`.
     pub by: String,
 }
@@ -101,30 +99,54 @@ const FIND_RUNS: Statement = Statement::both(
     SELECT CAST(id AS TEXT) FROM test_runs WHERE CAST(id AS TEXT) = $1 OR external_id = $1 OR name = $1 ORDER BY id",
 );
 
+/// Whether the run is in one of these namespaces (JSON, or null for all): its own, or that of a step.
+macro_rules! in_namespaces {
+    (sqlite, $names:literal) => {
+        concat!(
+            "(",
+            $names,
+            " IS NULL OR r.namespace IN (SELECT value FROM json_each(",
+            $names,
+            "))
+              OR EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id
+                         AND s.namespace IN (SELECT value FROM json_each(",
+            $names,
+            "))))"
+        )
+    };
+    (postgres, $names:literal) => {
+        concat!(
+            "(",
+            $names,
+            "::json IS NULL OR r.namespace = ANY (ARRAY(SELECT json_array_elements_text(",
+            $names,
+            "::json)))
+              OR EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id
+                         AND s.namespace = ANY (ARRAY(SELECT json_array_elements_text(",
+            $names,
+            "::json)))))"
+        )
+    };
+}
+
 /// The runs that [`RunsWanted`] means: (namespaces as JSON or null, statuses as JSON or null, time or null, name or null, whether
 /// the name is a pattern (0 or 1), id or null, how many)
 macro_rules! wanted {
     (sqlite) => {
-        "SELECT id FROM test_runs r
-         WHERE ($1 IS NULL OR namespace IN (SELECT value FROM json_each($1))
-                OR EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id
-                           AND s.namespace IN (SELECT value FROM json_each($1))))
+        concat!("SELECT id FROM test_runs r WHERE ", in_namespaces!(sqlite, "$1"), "
            AND ($2 IS NULL OR status IN (SELECT value FROM json_each($2)))
-           AND ($3 IS NULL OR julianday(coalesce(started_at, created_at)) >= julianday($3))
+           AND ($3 IS NULL OR coalesce(julianday(started_at), julianday(created_at)) >= julianday($3))
            AND ($4 IS NULL OR ($5 = 0 AND name = $4) OR ($5 = 1 AND name GLOB $4))
            AND ($6 IS NULL OR id < $6)
-         ORDER BY id DESC LIMIT $7"
+         ORDER BY id DESC LIMIT $7")
     };
     (postgres) => {
-        "SELECT id FROM test_runs r
-         WHERE ($1::json IS NULL OR namespace = ANY (ARRAY(SELECT json_array_elements_text($1::json)))
-                OR EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id
-                           AND s.namespace = ANY (ARRAY(SELECT json_array_elements_text($1::json)))))
+        concat!("SELECT id FROM test_runs r WHERE ", in_namespaces!(postgres, "$1"), "
            AND ($2::json IS NULL OR status = ANY (ARRAY(SELECT json_array_elements_text($2::json))))
            AND ($3::timestamptz IS NULL OR coalesce(started_at, created_at) >= $3::timestamptz)
            AND ($4::text IS NULL OR ($5 = 0 AND name = $4) OR ($5 = 1 AND name LIKE $4))
            AND ($6::bigint IS NULL OR id < $6)
-         ORDER BY id DESC LIMIT $7"
+         ORDER BY id DESC LIMIT $7")
     };
 }
 
@@ -133,24 +155,24 @@ macro_rules! run_columns {
     (sqlite) => {
         "SELECT json_object('id', r.id, 'external_id', r.external_id, 'name', r.name, 'namespace', nullif(r.namespace, ''),
             'status', r.status, 'created_at', r.created_at, 'started_at', r.started_at, 'finished_at', r.finished_at,
-            'duration_seconds', v.duration_seconds, 'steps', v.steps, 'runners', v.runners,
+            'duration_seconds', CASE WHEN abs(v.duration_seconds) < 1e300 THEN v.duration_seconds END, 'steps', v.steps, 'runners', v.runners,
             'runners_reported', v.runners_reported, 'thresholds', v.thresholds, 'thresholds_failed', v.thresholds_failed,
-            'checks', v.checks, 'checks_failed', v.checks_failed, 'requests', v.requests,
-            'error_rate', CASE WHEN v.error_rate_low IS NOT NULL AND v.error_rate_high IS NOT NULL
+            'checks', CASE WHEN abs(v.checks) < 1e300 THEN v.checks END, 'checks_failed', CASE WHEN abs(v.checks_failed) < 1e300 THEN v.checks_failed END, 'requests', CASE WHEN abs(v.requests) < 1e300 THEN v.requests END,
+            'error_rate', CASE WHEN abs(v.error_rate_low) < 1e300 AND abs(v.error_rate_high) < 1e300
                 THEN json_object('low', v.error_rate_low, 'high', v.error_rate_high) END,
-            'p95', CASE WHEN v.p95_low IS NOT NULL AND v.p95_high IS NOT NULL
+            'p95', CASE WHEN abs(v.p95_low) < 1e300 AND abs(v.p95_high) < 1e300
                 THEN json_object('low', v.p95_low, 'high', v.p95_high) END)"
     };
     (postgres) => {
         "SELECT json_build_object('id', r.id, 'external_id', r.external_id, 'name', r.name,
             'namespace', nullif(r.namespace, ''),
             'status', r.status, 'created_at', r.created_at, 'started_at', r.started_at, 'finished_at', r.finished_at,
-            'duration_seconds', v.duration_seconds, 'steps', v.steps, 'runners', v.runners,
+            'duration_seconds', CASE WHEN abs(v.duration_seconds) < 1e300 THEN v.duration_seconds END, 'steps', v.steps, 'runners', v.runners,
             'runners_reported', v.runners_reported, 'thresholds', v.thresholds, 'thresholds_failed', v.thresholds_failed,
-            'checks', v.checks, 'checks_failed', v.checks_failed, 'requests', v.requests,
-            'error_rate', CASE WHEN v.error_rate_low IS NOT NULL AND v.error_rate_high IS NOT NULL
+            'checks', CASE WHEN abs(v.checks) < 1e300 THEN v.checks END, 'checks_failed', CASE WHEN abs(v.checks_failed) < 1e300 THEN v.checks_failed END, 'requests', CASE WHEN abs(v.requests) < 1e300 THEN v.requests END,
+            'error_rate', CASE WHEN abs(v.error_rate_low) < 1e300 AND abs(v.error_rate_high) < 1e300
                 THEN json_build_object('low', v.error_rate_low, 'high', v.error_rate_high) END,
-            'p95', CASE WHEN v.p95_low IS NOT NULL AND v.p95_high IS NOT NULL
+            'p95', CASE WHEN abs(v.p95_low) < 1e300 AND abs(v.p95_high) < 1e300
                 THEN json_build_object('low', v.p95_low, 'high', v.p95_high) END)::text"
     };
 }
@@ -247,9 +269,9 @@ const OLD_RUN: Statement = Statement {
 /// (text, the same as a number or null, namespaces as JSON or null for all, time or null) → [`Candidate`]s: those with that id,
 /// external_id or uid, and of those with that name the newest of each namespace; none that was made before the time
 const CANDIDATES: Statement = Statement {
-    sqlite: "
+    sqlite: concat!("
         SELECT json_object('id', r.id, 'name', name, 'namespace', nullif(namespace, ''), 'external_id', external_id,
-            'created_at', created_at, 'by', found.by)
+            'by', found.by)
         FROM (SELECT id, 'id' AS by FROM test_runs WHERE id = $2
               UNION ALL SELECT id, 'external_id' FROM test_runs WHERE external_id = $1
               UNION ALL SELECT test_run_id, 'uid' FROM test_run_steps WHERE k6_uid = $1
@@ -257,12 +279,12 @@ const CANDIDATES: Statement = Statement {
                   WHERE name = $1 AND ($4 IS NULL OR julianday(created_at) >= julianday($4))
                   GROUP BY coalesce(namespace, '')) found
         JOIN test_runs r ON r.id = found.id
-        WHERE ($3 IS NULL OR namespace IN (SELECT value FROM json_each($3)) OR coalesce(namespace, '') = '')
+        WHERE ", in_namespaces!(sqlite, "$3"), "
           AND ($4 IS NULL OR julianday(created_at) >= julianday($4))
-        ORDER BY r.id DESC",
-    postgres: "
+        ORDER BY r.id DESC"),
+    postgres: concat!("
         SELECT json_build_object('id', r.id, 'name', name, 'namespace', nullif(namespace, ''), 'external_id', external_id,
-            'created_at', created_at, 'by', found.by)::text
+            'by', found.by)::text
         FROM (SELECT id, 'id' AS by FROM test_runs WHERE id = $2
               UNION ALL SELECT id, 'external_id' FROM test_runs WHERE external_id = $1
               UNION ALL SELECT test_run_id, 'uid' FROM test_run_steps WHERE k6_uid = $1
@@ -270,20 +292,23 @@ const CANDIDATES: Statement = Statement {
                   WHERE name = $1 AND ($4::timestamptz IS NULL OR created_at >= $4::timestamptz)
                   GROUP BY coalesce(namespace, '')) found
         JOIN test_runs r ON r.id = found.id
-        WHERE ($3::json IS NULL OR namespace = ANY (ARRAY(SELECT json_array_elements_text($3::json)))
-               OR coalesce(namespace, '') = '')
+        WHERE ", in_namespaces!(postgres, "$3"), "
           AND ($4::timestamptz IS NULL OR created_at >= $4::timestamptz)
-        ORDER BY r.id DESC",
+        ORDER BY r.id DESC"),
 };
 
-/// (namespaces as JSON or null for all) → id of the newest run, as text
+/// (namespaces as JSON or null for all, time or null) → id of the newest run, as text
 const LATEST: Statement = Statement {
-    sqlite: "
-        SELECT CAST(id AS TEXT) FROM test_runs
-        WHERE $1 IS NULL OR namespace IN (SELECT value FROM json_each($1)) ORDER BY id DESC LIMIT 1",
-    postgres: "
-        SELECT id::text FROM test_runs
-        WHERE $1::json IS NULL OR namespace = ANY (ARRAY(SELECT json_array_elements_text($1::json))) ORDER BY id DESC LIMIT 1",
+    sqlite: concat!(
+        "SELECT CAST(id AS TEXT) FROM test_runs r WHERE ",
+        in_namespaces!(sqlite, "$1"),
+        " AND ($2 IS NULL OR julianday(created_at) >= julianday($2)) ORDER BY id DESC LIMIT 1"
+    ),
+    postgres: concat!(
+        "SELECT id::text FROM test_runs r WHERE ",
+        in_namespaces!(postgres, "$1"),
+        " AND ($2::timestamptz IS NULL OR created_at >= $2::timestamptz) ORDER BY id DESC LIMIT 1"
+    ),
 };
 
 /// (run id) → id of the run before it that has its name and namespace, as text
@@ -305,7 +330,7 @@ impl Reader {
         Ok(ids(&rows))
     }
 
-    /// A page of runs, newest first.
+    /// A page of runs, newest first. One that can't be read hides no other.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
@@ -313,7 +338,7 @@ impl Reader {
         &self,
         schema: Schema,
         wanted: &RunsWanted,
-    ) -> Result<Vec<RunRow>, StoreError> {
+    ) -> Result<Vec<Read<RunRow>>, StoreError> {
         let namespaces = wanted.namespaces.as_ref().map(json);
         let statuses = wanted.statuses.as_ref().map(json);
         let since = wanted.since.map(time::to_sql);
@@ -338,7 +363,7 @@ impl Reader {
             wanted.before,
             i64::from(wanted.limit)
         )?;
-        rows_of(rows).map_err(|error| self.failed("list the runs", &error))
+        Ok(rows.iter().map(|row| read(row)).collect())
     }
 
     /// A pattern for the operator that tells large letters from small ones: GLOB in SQLite, LIKE in PostgreSQL.
@@ -401,16 +426,20 @@ impl Reader {
         rows_of(rows).map_err(|error| self.failed("find the run", &error))
     }
 
-    /// The newest run, of these namespaces or of all.
+    /// The newest run, of these namespaces or of all, that was made at `after` or later.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
     pub(crate) async fn latest_run(
         &self,
         namespaces: Option<&[String]>,
+        after: Option<Timestamp>,
     ) -> Result<Option<RunId>, StoreError> {
-        let namespaces = namespaces.map(|names| json(&names));
-        let rows = rows!(self, "find the newest run", LATEST, &namespaces)?;
+        let (namespaces, after) = (
+            namespaces.map(|names| json(&names)),
+            after.map(time::to_sql),
+        );
+        let rows = rows!(self, "find the newest run", LATEST, &namespaces, &after)?;
         Ok(ids(&rows).pop())
     }
 

@@ -53,6 +53,7 @@ const FLOORS: &[&[&str]] = &[
     // What needs nothing of k6sync.
     &[
         "discreet",
+        "files",
         "harmless",
         "isolate",
         "progress",

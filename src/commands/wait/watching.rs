@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::super::exit::Unreadable;
 use super::super::reading::Asked;
 use crate::record::naming::Among;
-use crate::record::{NamingError, RunName, RunState};
+use crate::record::{NamingError, Run, RunName, RunState};
 use crate::report::words;
 use crate::store::{RunId, StoreError};
 
@@ -33,8 +33,16 @@ pub(super) struct Wish {
     pub(super) for_appearance: Option<Duration>,
     /// How many steps each run must have.
     pub(super) steps: Option<i64>,
-    /// When to give up; `None`: never.
-    pub(super) until: Option<Instant>,
+    /// Whether each recorded line must still be there.
+    pub(super) complete: bool,
+}
+
+/// A run that is over and recorded.
+#[derive(Debug)]
+pub(super) struct Waited {
+    pub(super) run: Run,
+    /// Pods whose recorded lines are not all there any more.
+    pub(super) missing: Vec<String>,
 }
 
 /// A wait that is under way.
@@ -42,6 +50,10 @@ pub(super) struct Watching<'a> {
     asked: &'a Asked,
     wish: Wish,
     line: ProgressBar,
+    /// The runs that were found so far.
+    found: Vec<RunId>,
+    /// Those that are not over, and why.
+    open: Vec<(RunId, String)>,
     /// Since when the database can't be read.
     unreadable_since: Option<Instant>,
     has_warned: bool,
@@ -67,14 +79,43 @@ impl<'a> Watching<'a> {
             asked,
             wish,
             line,
+            found: Vec::new(),
+            open: Vec::new(),
             unreadable_since: None,
             has_warned: false,
             asked_for_cycles: None,
         }
     }
 
+    /// The runs with these names, when all of them are over and recorded.
+    pub(super) async fn all(&mut self, names: &[RunName]) -> anyhow::Result<Vec<Waited>> {
+        for name in names {
+            let id = self.appearance(name).await?;
+            if !self.found.contains(&id) {
+                self.found.push(id);
+            }
+        }
+        loop {
+            self.end().await?;
+            if let Some(runs) = self.read().await? {
+                return Ok(runs);
+            }
+            // A step has come meanwhile: the run goes on.
+            self.pause().await;
+        }
+    }
+
+    /// Where it stood: what is asked, which runs were found, and which of them are not over, and why.
+    pub(super) fn into_state(mut self) -> (&'a Asked, Vec<RunId>, Vec<(RunId, String)>) {
+        (
+            self.asked,
+            std::mem::take(&mut self.found),
+            std::mem::take(&mut self.open),
+        )
+    }
+
     /// The run that is named so, when it is there.
-    pub(super) async fn appearance(&mut self, name: &RunName) -> anyhow::Result<RunId> {
+    async fn appearance(&mut self, name: &RunName) -> anyhow::Result<RunId> {
         let among = Among {
             after: self.wish.after,
             ..self.asked.among()
@@ -85,7 +126,7 @@ impl<'a> Watching<'a> {
             match self.asked.record.find(name, &among).await {
                 Ok(id) => return Ok(id),
                 Err(NamingError::Store(error)) => self.bear(error)?,
-                Err(error) if error.is_absence() && Instant::now() < until && !self.is_late() => {
+                Err(error) if error.is_absence() && Instant::now() < until => {
                     self.unreadable_since = None;
                     self.line
                         .set_message(format!("waiting for {name} to appear"));
@@ -96,56 +137,85 @@ impl<'a> Watching<'a> {
         }
     }
 
-    /// Returns when all of them have ended and are recorded (true), or when it took too long (false).
-    pub(super) async fn end(&mut self, ids: &[RunId]) -> anyhow::Result<bool> {
+    /// Returns when all of them have ended and are recorded.
+    async fn end(&mut self) -> anyhow::Result<()> {
         let mut complete_since = None;
         loop {
-            match self.asked.record.states(ids).await {
+            match self.asked.record.states(&self.found).await {
                 Ok(states) => {
                     self.unreadable_since = None;
                     tracing::debug!(?states, "asked how far the runs are");
-                    if let Some(gone) = ids.iter().find(|id| !states.iter().any(|s| s.id == **id)) {
+                    let gone = self
+                        .found
+                        .iter()
+                        .find(|id| !states.iter().any(|state| state.id == **id));
+                    if let Some(gone) = gone {
                         let gone = format!("the run {gone} was deleted from the database");
                         return Err(NamingError::NoSuchRun(gone).into());
                     }
-                    let all_complete = states.iter().all(|state| self.is_recorded(state));
-                    if !all_complete {
+                    self.open = states
+                        .iter()
+                        .filter_map(|state| Some((state.id, self.why_open(state)?)))
+                        .collect();
+                    if !self.open.is_empty() {
                         complete_since = None;
                     } else {
                         let since = *complete_since.get_or_insert_with(Instant::now);
                         let has_results = states.iter().all(|state| state.summaries_due == 0);
                         if has_results || since.elapsed() > RESULTS {
-                            return Ok(true);
+                            return Ok(());
                         }
                     }
                     self.line.set_message(in_words(&states));
                 }
                 Err(error) => self.bear(error)?,
             }
-            if self.is_late() {
-                return Ok(false);
-            }
             self.warn_of_a_stall().await;
             self.pause().await;
         }
     }
 
-    fn is_recorded(&self, state: &RunState) -> bool {
-        state.status.is_final()
-            && state.steps >= self.wish.steps.unwrap_or(1)
-            && state.steps_ended == state.steps
-            && state.logs_complete == state.logs
+    /// The runs, whole; `None`: one of them goes on.
+    async fn read(&mut self) -> anyhow::Result<Option<Vec<Waited>>> {
+        let mut runs = Vec::new();
+        for id in self.found.clone() {
+            let run = self.asked.run_of(id).await?;
+            if !run.outcome.ended {
+                return Ok(None);
+            }
+            let missing = match self.wish.complete {
+                true => self.asked.record.missing_lines(id).await,
+                false => Ok(Vec::new()),
+            };
+            let missing = missing.map_err(|error| Unreadable(error.into()))?;
+            runs.push(Waited { run, missing });
+        }
+        Ok(Some(runs))
     }
 
-    fn is_late(&self) -> bool {
-        self.wish.until.is_some_and(|until| Instant::now() >= until)
+    /// What a run still lacks; `None`: nothing.
+    fn why_open(&self, state: &RunState) -> Option<String> {
+        let wanted = self.wish.steps.unwrap_or(1);
+        if state.steps < wanted {
+            return Some(match state.steps {
+                0 => "it has no steps".to_owned(),
+                steps => format!("it has {steps} of {wanted} steps"),
+            });
+        }
+        if !state.status.is_final() || state.steps_ended < state.steps {
+            return Some(format!("it is {}", state.status));
+        }
+        (state.logs_complete < state.logs).then(|| {
+            format!(
+                "{} of {} logs are not complete",
+                state.logs - state.logs_complete,
+                state.logs
+            )
+        })
     }
 
     async fn pause(&self) {
-        match self.wish.until {
-            Some(until) => sleep_until(until.min(Instant::now() + POLL)).await,
-            None => sleep(POLL).await,
-        }
+        sleep(POLL).await;
     }
 
     /// A database that goes away may come back.

@@ -35,7 +35,7 @@ pub(crate) struct Compared {
     /// Run and steps have ended.
     pub ended: bool,
     /// When the row was made.
-    pub created_at: Timestamp,
+    pub created_at: Option<Timestamp>,
     pub started_at: Option<Timestamp>,
     pub duration_seconds: Option<f64>,
     /// How many verdicts of each kind there are on it; of the base, none.
@@ -222,7 +222,7 @@ impl Comparison {
         only
     }
 
-    /// Why it can't be said that nothing is worse: steps that could not be compared, or nothing that could.
+    /// Why it can't be said that nothing is worse: steps or thresholds of the base that could not be compared, or nothing that could.
     pub(crate) fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         for (at, other) in self.others.iter().enumerate() {
@@ -230,6 +230,17 @@ impl Comparison {
             for step in self.steps.iter().filter(|step| step.in_base) {
                 if let Some(reason) = &step.others[at].reason {
                     doubts.push(format!("step `{}` of run {id}: {reason}", step.name));
+                }
+            }
+            let gone = self.steps.iter().flat_map(|step| &step.thresholds);
+            for threshold in gone.filter(|threshold| threshold.base.is_some()) {
+                let judged = &threshold.others[at];
+                if let (None, Some(reason)) = (&judged.judged, &judged.reason) {
+                    let expression = threshold.expression.as_deref().unwrap_or_default();
+                    doubts.push(format!(
+                        "the threshold {} {expression}: {reason}",
+                        threshold.metric
+                    ));
                 }
             }
             if other.tally.comparable() == 0 && other.tally.steps_not_comparable == 0 {

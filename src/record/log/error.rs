@@ -18,6 +18,11 @@ pub(crate) enum LogError {
         seq: i64,
         problem: String,
     },
+    /// Lines that were stored are not there any more, and nobody pruned them.
+    #[error(
+        "{lines} lines of the log of {container} that were recorded are not there any more; `k6sync verify --offline` says what else is"
+    )]
+    Missing { container: String, lines: i64 },
     /// The database can't be read.
     #[error(transparent)]
     Store(#[from] StoreError),

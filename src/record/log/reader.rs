@@ -54,6 +54,8 @@ pub(crate) struct Seen {
     pub has_ended: bool,
     /// The run itself has not ended.
     pub is_active: bool,
+    /// The run is not in the database any more.
+    pub is_gone: bool,
 }
 
 impl Log {
@@ -80,7 +82,7 @@ impl Log {
         };
         log.refresh(true).await?;
         // Who comes later is shown from its beginning.
-        log.wanted.tail = None;
+        log.wanted.is_tail = log.wanted.tail.take().is_some();
         Ok(log)
     }
 
@@ -134,6 +136,7 @@ impl Log {
             return Ok(Seen {
                 has_ended: true,
                 is_active: false,
+                is_gone: true,
             });
         };
         if self.state != Some(state) {
@@ -144,7 +147,44 @@ impl Log {
         Ok(Seen {
             has_ended: is_over && state.logs_complete == state.logs,
             is_active: !is_over,
+            is_gone: false,
         })
+    }
+
+    /// After the last line of logs that were read whole: what of them was not there, though it was recorded. Those that `prune` has
+    /// deleted while they were read, which no gap has told yet.
+    ///
+    /// # Errors
+    /// [`LogError::Missing`], [`LogError::Store`]
+    pub(crate) async fn ended(&mut self) -> Result<Vec<LogGap>, LogError> {
+        let mut pruned = Vec::new();
+        if self.wanted.since.is_some() || self.wanted.is_tail {
+            return Ok(pruned);
+        }
+        for missing in self.record.reader.missing_lines(self.run).await? {
+            let Some(index) = self.indices.get(&missing.stream_id) else {
+                continue;
+            };
+            if !missing.pruned {
+                return Err(LogError::Missing {
+                    container: self.containers[*index].name(),
+                    lines: missing.lines,
+                });
+            }
+            if !self.pruned.contains_key(&missing.stream_id) {
+                pruned.push(LogGap {
+                    container: *index,
+                    gap: RunGap {
+                        stream_id: missing.stream_id,
+                        after_ts: None,
+                        before_ts: None,
+                        cause: GapCause::Pruned,
+                    },
+                    lines: Some(missing.lines),
+                });
+            }
+        }
+        Ok(pruned)
     }
 
     /// When the newest completed cycle began; `None`: there is none.

@@ -26,6 +26,8 @@ pub(crate) struct LogWanted {
     pub since: Option<i64>,
     /// Of each container so many lines, the last.
     pub tail: Option<u64>,
+    /// Some containers began with their last lines. Set when they are opened.
+    pub is_tail: bool,
     /// The time of each line is wanted.
     pub timed: bool,
     /// More may come: the ends of logs are not their last ends.

@@ -14,6 +14,7 @@ on_both_databases!(
     the_json_is_as_documented,
     pages_and_filters_lead_through_all_runs,
     foreign_names_are_harmless_everywhere,
+    one_odd_row_hides_no_other,
 );
 
 /// What a person types after the demo.
@@ -290,4 +291,44 @@ async fn the_json_is_as_documented(database: Database) {
         let found: Value = serde_json::from_str(&found).unwrap();
         same_shape(&documented, &found, name);
     }
+}
+
+async fn one_odd_row_hides_no_other(database: Database) {
+    let _cluster = recorded(&database).await;
+    let infinite = match database.is_postgres() {
+        true => "'Infinity'::float8",
+        false => "9e999",
+    };
+    database
+        .execute(&format!("UPDATE step_metrics SET high = {infinite} WHERE metric = 'http_req_duration' AND stat = 'p(95)'"))
+        .await;
+    let run = expect(ask(&database, &["runs", "-o", "name"]), 0).await;
+    assert_eq!(run.stdout.lines().count(), 8);
+    if database.is_postgres() {
+        return;
+    }
+    // What a dashboard may write where columns have no types.
+    database
+        .execute(
+            "UPDATE test_runs SET created_at = 'yesterday', started_at = 'yesterday' WHERE id = 3",
+        )
+        .await;
+    for format in ["table", "json", "csv", "name"] {
+        expect(ask(&database, &["runs", "-o", format]), 0).await;
+    }
+    expect(ask(&database, &["show", "3"]), 0).await;
+    database
+        .execute("UPDATE test_run_steps SET parallelism = 'many' WHERE test_run_id = 3")
+        .await;
+    database
+        .execute("PRAGMA ignore_check_constraints = 1; UPDATE test_runs SET status = 'green' WHERE id = 4")
+        .await;
+    let run = ask(&database, &["runs", "-o", "name"]).run().await;
+    assert_eq!(run.stdout.lines().count(), 6, "{run:?}");
+    assert_eq!(run.code, 5, "{run:?}");
+    assert!(
+        run.stderr
+            .contains("run 4 can't be read: `green` is none of"),
+        "{run:?}"
+    );
 }

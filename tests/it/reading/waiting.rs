@@ -17,6 +17,11 @@ on_both_databases!(
     it_gives_up_in_time,
     a_step_that_is_still_to_come_can_be_waited_for,
     a_database_that_goes_away_and_comes_back_is_waited_for,
+    nobody_who_reads_it_changes_no_verdict,
+    no_code_is_of_a_run_that_nobody_knows,
+    what_is_missing_in_the_record_is_no_complete_record,
+    no_file_is_green_where_the_exit_code_is_not,
+    the_time_is_a_bound_whatever_hangs,
 );
 
 async fn the_exit_code_is_the_verdict(database: Database) {
@@ -158,7 +163,7 @@ async fn it_waits_for_a_run_that_is_still_to_come(database: Database) {
         let run = ended(waiting).await;
         // The rows are made with the time of the TestRun's creation, which is days ago in a recording.
         assert!(
-            run.code == 99 || run.stderr.contains("that was seen after"),
+            run.code == 99 || run.stderr.contains("that was created after"),
             "{run:?}"
         );
     }
@@ -166,7 +171,7 @@ async fn it_waits_for_a_run_that_is_still_to_come(database: Database) {
     expect(ask(&database, &["wait", "slo", "no-initializer"]), 99).await;
     // Yesterday's run of this name is not meant: a run is as old as its first TestRun.
     let run = expect(ask(&database, &["wait", "slo", "--new"]), 3).await;
-    assert!(run.stderr.contains("that was seen after"), "{run:?}");
+    assert!(run.stderr.contains("that was created after"), "{run:?}");
     expect(
         ask(
             &database,
@@ -209,10 +214,7 @@ async fn a_step_that_is_still_to_come_can_be_waited_for(database: Database) {
         &["wait", "nightly-7", "--steps", "3", "--timeout", "1s"],
     );
     let run = expect(run, 124).await;
-    assert!(
-        run.stderr.contains("not all steps have been seen"),
-        "{run:?}"
-    );
+    assert!(run.stderr.contains("it has 2 of 3 steps"), "{run:?}");
 }
 
 async fn a_database_that_goes_away_and_comes_back_is_waited_for(database: Database) {
@@ -232,4 +234,217 @@ async fn a_database_that_goes_away_and_comes_back_is_waited_for(database: Databa
         Program::sync_once(&cluster, &database, &[]).report().await;
     }
     assert_eq!(ended(waiting).await.code, 99);
+}
+
+/// Runs it with a standard output that nobody reads.
+async fn unread(mut program: Program) -> i32 {
+    let command = program
+        .command()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = tokio::time::timeout(Duration::from_secs(60), child.wait()).await;
+    ended.unwrap().unwrap().code().unwrap()
+}
+
+async fn nobody_who_reads_it_changes_no_verdict(database: Database) {
+    let _cluster = recorded(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let junit = folder.path().join("out.xml");
+    let wait = ["wait", "slo", "--junit", junit.to_str().unwrap()];
+    assert_eq!(unread(ask(&database, &wait)).await, 99);
+    assert!(junit.is_file());
+    assert_eq!(
+        unread(ask(&database, &["show", "slo", "--exit-status"])).await,
+        99
+    );
+    let compare = ["compare", "no-initializer", "slo", "--fail"];
+    assert_eq!(unread(ask(&database, &compare)).await, 1);
+    assert_eq!(unread(ask(&database, &["doctor"])).await, 1);
+    for quiet in [&["runs"][..], &["show", "slo"], &["logs", "slo"]] {
+        assert_eq!(unread(ask(&database, quiet)).await, 0, "{quiet:?}");
+    }
+}
+
+async fn no_code_is_of_a_run_that_nobody_knows(database: Database) {
+    let _cluster = recorded(&database).await;
+    let status = async |status: &str, parallelism: i64| {
+        for sql in [
+            format!("UPDATE test_runs SET status = '{status}' WHERE id = 6"),
+            format!(
+                "UPDATE test_run_steps SET status = '{status}', parallelism = {parallelism} WHERE test_run_id = 6"
+            ),
+        ] {
+            database.execute(&sql).await;
+        }
+    };
+    for (word, parallelism, code) in [
+        ("failed", 1, 99),
+        // Three that nobody saw.
+        ("failed", 4, 1),
+        ("lost", 1, 1),
+        // By somebody who deleted it, whatever the runner's code is.
+        ("aborted", 1, 1),
+        ("errored", 1, 1),
+    ] {
+        status(word, parallelism).await;
+        expect(ask(&database, &["show", "slo", "--exit-status"]), code).await;
+    }
+    // A run without steps is not over, whatever its row says.
+    database
+        .execute(
+            "INSERT INTO test_runs (name, namespace, status) VALUES ('empty', 'k6-runs', 'passed')",
+        )
+        .await;
+    expect(ask(&database, &["show", "empty", "--exit-status"]), 1).await;
+    let run = expect(ask(&database, &["wait", "empty", "--timeout", "1s"]), 124).await;
+    assert!(run.stderr.contains("it has no steps"), "{run:?}");
+    // Yesterday's run is not the latest since now.
+    let run = ask(
+        &database,
+        &["wait", "@latest", "--after", "2100-01-01T00:00:00Z"],
+    );
+    expect(run, 3).await;
+}
+
+async fn what_is_missing_in_the_record_is_no_complete_record(database: Database) {
+    let _cluster = recorded(&database).await;
+    let strict = ["wait", "no-initializer", "--require-complete"];
+    expect(ask(&database, &strict), 0).await;
+    let stream = "(SELECT id FROM log_streams WHERE pod_name LIKE 'no-initializer-1-%')";
+    database
+        .execute(&format!(
+            "DELETE FROM log_chunks WHERE stream_id = {stream}"
+        ))
+        .await;
+    let run = expect(ask(&database, &strict), 4).await;
+    assert!(
+        run.stderr.contains("are not there any more in 1 log"),
+        "{run:?}"
+    );
+    let logs = ["logs", "no-initializer", "--role", "runner"];
+    let run = expect(ask(&database, &logs), 5).await;
+    assert!(run.stderr.contains("94 lines of the log of"), "{run:?}");
+    // As prune leaves it.
+    database
+        .execute(&format!(
+            "INSERT INTO log_gaps (stream_id, cause, noticed_at) VALUES ({stream}, 'pruned', '2026-11-25T08:10:50.000000Z')"
+        ))
+        .await;
+    database
+        .execute(&format!(
+            "UPDATE log_streams SET gaps = 1 WHERE id = {stream}"
+        ))
+        .await;
+    expect(ask(&database, &strict), 0).await;
+    let run = expect(ask(&database, &logs), 0).await;
+    assert!(
+        run.stdout.contains("94 lines were deleted by k6sync prune"),
+        "{run:?}"
+    );
+    // Without its runner nothing is known of how it passed.
+    database
+        .execute(&format!("DELETE FROM log_streams WHERE id = {stream}"))
+        .await;
+    let run = expect(ask(&database, &strict), 4).await;
+    assert!(run.stderr.contains("not all of its runners"), "{run:?}");
+}
+
+async fn no_file_is_green_where_the_exit_code_is_not(database: Database) {
+    let _cluster = recorded(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (junit, markdown) = (path("out.xml"), path("sum.md"));
+    let late = [
+        "wait",
+        "no-initializer",
+        "--steps",
+        "2",
+        "--timeout",
+        "1s",
+        "--github",
+        "--junit",
+        &junit,
+        "--markdown",
+        &markdown,
+    ];
+    let run = expect(ask(&database, &late), 124).await;
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    assert!(xml.contains("<error"), "{xml}");
+    assert!(!std::fs::read_to_string(&markdown).unwrap().contains('✅'));
+    assert!(
+        run.stdout.contains("::error") && !run.stdout.contains("::notice"),
+        "{run:?}"
+    );
+    // Standard output is for the runner alone.
+    assert!(
+        run.stdout.lines().all(|line| line.starts_with("::")),
+        "{run:?}"
+    );
+
+    database
+        .execute("UPDATE log_streams SET gaps = 1 WHERE pod_name LIKE 'no-initializer-1-%'")
+        .await;
+    database
+        .execute(
+            "INSERT INTO log_gaps (stream_id, cause, noticed_at)
+             SELECT id, 'rotated', '2026-11-25T08:10:50.000000Z' FROM log_streams WHERE pod_name LIKE 'no-initializer-1-%'",
+        )
+        .await;
+    let strict = [
+        "wait",
+        "no-initializer",
+        "--require-complete",
+        "--junit",
+        &junit,
+    ];
+    expect(ask(&database, &strict), 4).await;
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    assert!(xml.contains("IncompleteRecord"), "{xml}");
+    // A file of an earlier command is not taken for this one's.
+    expect(ask(&database, &["wait", "nothing", "--junit", &junit]), 3).await;
+    assert!(!std::path::Path::new(&junit).exists());
+    let same = ask(
+        &database,
+        &["wait", "slo", "--junit", &junit, "--markdown", &junit],
+    );
+    expect(same, 2).await;
+}
+
+async fn the_time_is_a_bound_whatever_hangs(database: Database) {
+    let _cluster = recorded(&database).await;
+    let run = ask(
+        &database,
+        &[
+            "wait",
+            "nothing",
+            "--for-appearance",
+            "5m",
+            "--timeout",
+            "1s",
+        ],
+    );
+    let run = expect(run, 124).await;
+    assert!(run.stderr.contains("has not appeared"), "{run:?}");
+    if !database.is_postgres() {
+        return;
+    }
+    let url = database.url().to_owned();
+    let locked = tokio::spawn(async move {
+        use sqlx::{Connection, Executor};
+        let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+        connection
+            .execute("BEGIN; LOCK TABLE test_runs IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)")
+            .await
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    expect(ask(&database, &["wait", "slo", "--timeout", "2s"]), 124).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    locked.abort();
 }
