@@ -12,7 +12,7 @@ use crate::cli::reading::{Format, Runs};
 use crate::record::{self, RunsWanted};
 use crate::report;
 use crate::report::view::View;
-use crate::store::RunId;
+use crate::store::{RunId, Visible};
 
 /// How often a list that is watched is asked for.
 const WATCH: Duration = Duration::from_secs(1);
@@ -70,6 +70,7 @@ async fn page(args: &Runs, asked: &Asked) -> anyhow::Result<record::Runs> {
         name: args.name.clone(),
         before: args.before.map(RunId),
         limit: args.limit,
+        visible: Visible::default(),
     };
     let runs = asked.record.runs(&wanted).await;
     Ok(runs.map_err(|error| Unreadable(error.into()))?)

@@ -12,7 +12,7 @@ use super::words::{GapCause, Role, Status, StreamState, SummarySource};
 use super::{Reader, StoreError, time};
 
 /// A step: one TestRun.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all(serialize = "camelCase"))]
 pub(crate) struct RunStep {
     pub id: StepId,
@@ -51,7 +51,7 @@ pub(crate) struct RunStep {
 }
 
 /// One life of a container, and its log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all(serialize = "camelCase"))]
 pub(crate) struct RunContainer {
     /// `log_streams.id`
