@@ -24,6 +24,7 @@ pub(crate) struct Interval {
 /// A run with its results: a row of `runs_v`, and when the row was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all(serialize = "camelCase"))]
+#[schema(rename_all = "camelCase")]
 pub(crate) struct RunRow {
     pub id: RunId,
     /// A dashboard's own key.
@@ -45,6 +46,7 @@ pub(crate) struct RunRow {
     pub duration_seconds: Option<f64>,
     /// How many steps it has.
     #[serde(rename(serialize = "stepCount"))]
+    #[schema(rename = "stepCount")]
     pub steps: i64,
     /// How many runners were asked for, in all steps.
     pub runners: i64,
