@@ -209,19 +209,17 @@ async fn allowed(
     namespaces: &[String],
     right: impl Fn(Option<String>) -> Right,
 ) -> Result<Vec<String>, ClusterError> {
-    let names = namespaces.to_vec().into_iter();
-    let reviews = names.map(|name| {
+    let mut reviews = Vec::new();
+    for name in namespaces {
         let right = right(Some(name.clone()));
-        async move {
+        reviews.push(async move {
             let may = cluster.may(user, &right).await?;
-            Ok::<_, ClusterError>(may.then_some(name))
-        }
-    });
-    let answers: Vec<Option<String>> = stream::iter(reviews)
-        .buffered(REVIEWS)
-        .try_collect()
-        .await?;
-    Ok(answers.into_iter().flatten().collect())
+            Ok::<_, ClusterError>(may.then(|| name.clone()))
+        });
+    }
+    let answers = stream::iter(reviews).buffered(REVIEWS);
+    let allowed: Vec<Option<String>> = answers.try_collect().await?;
+    Ok(allowed.into_iter().flatten().collect())
 }
 
 /// To see status and results.
