@@ -1,13 +1,15 @@
 //! The command lines of what only reads the record.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::common::{Common, OutputFormat, duration, positive_age};
-use crate::record::RunName;
+use super::common::{Common, OutputFormat, positive_age};
+use crate::record::compare::tolerance;
+use crate::record::{RunName, When};
 use crate::store::{Role, Status};
 
 /// How an answer looks.
@@ -69,8 +71,8 @@ pub struct Runs {
     #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = status())]
     pub(crate) status: Vec<Status>,
     /// Only runs that began within this time (7d, 12h), or at this moment (2026-11-23T04:00:00Z) or later
-    #[arg(long, value_name = "WHEN", value_parser = when)]
-    pub since: Option<When>,
+    #[arg(long, value_name = "WHEN", value_parser = When::from_str)]
+    pub(crate) since: Option<When>,
     /// Only runs with this name; `*` stands for any characters
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -124,8 +126,8 @@ pub struct Logs {
     #[arg(short, long)]
     pub follow: bool,
     /// Only lines that were written within this time (10m), or at this moment (2026-11-23T04:00:00Z) or later
-    #[arg(long, value_name = "WHEN", value_parser = when)]
-    pub since: Option<When>,
+    #[arg(long, value_name = "WHEN", value_parser = When::from_str)]
+    pub(crate) since: Option<When>,
     /// Only the last N lines of each container
     #[arg(long, value_name = "N")]
     pub tail: Option<u64>,
@@ -208,8 +210,8 @@ pub struct Wait {
     #[arg(long, value_name = "TIME", value_parser = positive_age)]
     pub for_appearance: Option<SignedDuration>,
     /// Refuse runs whose TestRun was created earlier: yesterday's run of the same name
-    #[arg(long, value_name = "WHEN", value_parser = when)]
-    pub after: Option<When>,
+    #[arg(long, value_name = "WHEN", value_parser = When::from_str)]
+    pub(crate) after: Option<When>,
     /// Refuse runs whose TestRun was created before this command began: start it first, then the TestRun
     #[arg(long, conflicts_with = "after")]
     pub new: bool,
@@ -260,7 +262,7 @@ pub struct Compare {
     #[arg(value_name = "OTHER", required = true, num_args = 1..=4, value_parser = another)]
     pub(crate) others: Vec<RunName>,
     /// Changes up to this part of the base's value are no difference
-    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = tolerance)]
     pub tolerance: f64,
     /// Exit code 1 if anything is certainly worse, 5 if a step can't be compared
     #[arg(long)]
@@ -345,35 +347,6 @@ pub struct Man {
     pub folder: Option<PathBuf>,
 }
 
-/// A moment, or how long ago it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    /// So long before now.
-    Ago(SignedDuration),
-    /// Then.
-    At(Timestamp),
-}
-
-impl When {
-    /// The moment, if it is `now`.
-    pub(crate) fn from(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::Ago(age) => now.saturating_sub(age).unwrap_or(Timestamp::MIN),
-            Self::At(time) => time,
-        }
-    }
-}
-
-fn when(text: &str) -> Result<When, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(When::At(time));
-    }
-    let age = duration(text).filter(|age| age.is_positive());
-    age.map(When::Ago).ok_or_else(|| {
-        "it must be an age such as 7d or 10m, or a time such as 2026-11-23T04:00:00Z".to_owned()
-    })
-}
-
 /// A run that others can't be meant by.
 fn another(text: &str) -> Result<RunName, String> {
     match text.parse()? {
@@ -381,16 +354,6 @@ fn another(text: &str) -> Result<RunName, String> {
             Err("@previous is the run before another one: it can only be BASE".to_owned())
         }
         name => Ok(name),
-    }
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).trim();
-    match number.parse::<f64>() {
-        Ok(percent) if percent.is_finite() && (0.0..=1_000.0).contains(&percent) => {
-            Ok(percent / 100.0)
-        }
-        _ => Err("it must be from 0% to 1000%, such as 10%".to_owned()),
     }
 }
 

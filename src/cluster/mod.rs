@@ -46,7 +46,7 @@ pub(crate) use self::logs::{LogOptions, LogStream};
 pub use self::pods::Pod;
 pub(crate) use self::pods::{Container, ContainerKind, ContainerState, Job, Terminated};
 pub(crate) use self::reach::Reach;
-pub(crate) use self::reviews::Right;
+pub(crate) use self::reviews::{Right, User};
 
 pub(crate) use self::test_runs::Stage;
 pub use self::test_runs::{TestRun, custom_resource_definition};

@@ -78,21 +78,13 @@ impl Cluster {
         Ok((status.authenticated && is_for_us).then_some(status.user))
     }
 
-    /// Whether `user` may `verb` the ConfigMap.
+    /// Whether `user` has this right.
     ///
     /// # Errors
     /// [`ClusterError`]
-    pub(crate) async fn may(
-        &self,
-        user: &User,
-        verb: &str,
-        namespace: &str,
-        config_map: &str,
-    ) -> Result<bool, ClusterError> {
+    pub(crate) async fn may(&self, user: &User, right: &Right) -> Result<bool, ClusterError> {
         let mut spec = json!(user);
-        spec["resourceAttributes"] = json!({
-            "namespace": namespace, "verb": verb, "group": "", "resource": "configmaps", "name": config_map,
-        });
+        spec["resourceAttributes"] = right.attributes();
         let object = json!({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec,
         });
@@ -120,6 +112,15 @@ pub(crate) struct Right {
 }
 
 impl Right {
+    /// As an access review asks for it.
+    fn attributes(&self) -> serde_json::Value {
+        let (resource, subresource) = self.resource.split_once('/').unwrap_or((self.resource, ""));
+        json!({
+            "namespace": self.namespace, "verb": self.verb, "group": self.group, "resource": resource,
+            "subresource": subresource, "name": self.name,
+        })
+    }
+
     /// The RBAC rule that gives it, as YAML on one line.
     pub(crate) fn rule(&self) -> String {
         let names = match &self.name {
@@ -142,16 +143,9 @@ impl Cluster {
         &self,
         right: &Right,
     ) -> Result<(bool, Option<Timestamp>), ClusterError> {
-        let (resource, subresource) = right
-            .resource
-            .split_once('/')
-            .unwrap_or((right.resource, ""));
         let object = json!({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {
-                "namespace": right.namespace, "verb": right.verb, "group": right.group, "resource": resource,
-                "subresource": subresource, "name": right.name,
-            }},
+            "spec": {"resourceAttributes": right.attributes()},
         });
         let resource = review("authorization.k8s.io", "selfsubjectaccessreviews");
         let request = Request::review(resource, &object);

@@ -6,6 +6,7 @@ use crate::cli::reading::{Compare, Format};
 use crate::record::RunName;
 use crate::record::compare::{Comparison, compare};
 use crate::report;
+use crate::store::Visible;
 
 pub(super) async fn run(args: &Compare) -> anyhow::Result<u8> {
     let asked = Asked::open(&args.common).await?;
@@ -28,7 +29,10 @@ async fn compared(args: &Compare, asked: &Asked) -> anyhow::Result<Comparison> {
         ids.push(asked.find(other).await?);
     }
     let base = match (&args.base, ids.first()) {
-        (RunName::Previous, Some(first)) => asked.record.previous(*first).await?,
+        (RunName::Previous, Some(first)) => {
+            let anything = Visible::default();
+            asked.record.previous(*first, &anything).await?
+        }
         (base, _) => asked.find(base).await?,
     };
     let base = asked.run_of(base).await?;

@@ -134,6 +134,7 @@ fn wanted(args: &Logs) -> LogWanted {
         is_tail: false,
         timed: args.timestamps || args.output == OutputFormat::Json,
         follow: args.follow,
+        ..LogWanted::default()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cluster::Namespaces;
 use crate::config::Config;
 use crate::record::naming::Among;
 use crate::record::{Record, Run, RunName};
-use crate::store::RunId;
+use crate::store::{RunId, Visible};
 
 /// The record that a command asks.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ impl Asked {
         Among {
             namespaces: self.namespaces.as_deref(),
             after: None,
+            visible: Visible::default(),
         }
     }
 

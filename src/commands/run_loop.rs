@@ -1,5 +1,6 @@
 //! `k6sync loop`: the cycle every N seconds, until told to stop, with an HTTP server beside it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,11 +12,16 @@ use crate::cluster::Cluster;
 use crate::config::{self, Config};
 use crate::cycle::{Effect, Holding, Settings};
 use crate::server;
+use crate::server::Services;
 use crate::server::auth::Authorizer;
+use crate::server::door::Door;
+use crate::server::door::rights::Rights;
+use crate::server::door::session::{CookieKey, Sessions};
 use crate::server::job_api::JobApi;
+use crate::server::look::House;
+use crate::server::source::Source;
 use crate::server::tls::Tls;
 use crate::signals::Signals;
-use crate::sync_loop::control::ControlMap;
 use crate::sync_loop::{self, Plan, SyncLoop};
 
 /// What people wait for must not wait for a connection that has died: an attempt that is not answered by then is given up.
@@ -48,15 +54,40 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
         lease: config.lease.clone(),
         shutdown_grace: config.shutdown_grace,
     };
-    let job_api = job_api(&config, &swift, control);
-    let mut sync_loop = SyncLoop::new(plan, cluster, swift);
+    let synced = plan.settings.namespaces.clone();
+    let mut sync_loop = SyncLoop::new(plan, cluster, swift.clone());
     let state = sync_loop.state();
+    let source = Arc::new(Source::of_loop(Arc::clone(&state.readiness)));
+    let rights = Rights::new(
+        Arc::clone(&source),
+        (
+            control.namespace().to_owned(),
+            config.control_config_map.clone(),
+        ),
+        synced,
+        config.auth_clusters.clone(),
+    );
+    let authorizer = Arc::new(Authorizer::new(
+        swift,
+        rights,
+        config.api_key.clone(),
+        config.auth_audiences.clone(),
+    ));
+    let door = door(&config, Arc::clone(&authorizer), tls.is_some());
+    let services = Services {
+        job_api: JobApi::new(control, authorizer),
+        house: House {
+            door: Arc::new(door),
+            source,
+        },
+        followers: config.max_followers,
+    };
     sync_loop.beside("the HTTP server", |stopped| async move {
         let stopped = async {
             // Sent or dropped, it means the same.
             let _ = stopped.await;
         };
-        if let Err(error) = server::serve(listener, tls, state, job_api, stopped).await {
+        if let Err(error) = server::serve(listener, tls, state, services, stopped).await {
             tracing::error!(%error, "the HTTP server ended");
         }
     });
@@ -84,13 +115,18 @@ fn load_tls(args: &Loop, config: &Config) -> anyhow::Result<Option<Tls>> {
     Ok(files.map(Tls::load).transpose()?)
 }
 
-fn job_api(config: &Config, cluster: &Cluster, control: ControlMap) -> JobApi {
-    let authorizer = Authorizer::new(
-        cluster.clone(),
-        control.namespace(),
-        &config.control_config_map,
-        config.api_key.clone(),
-        config.auth_audiences.clone(),
-    );
-    JobApi::new(control, authorizer)
+/// Who may see what, by the rights that the cluster gives.
+fn door(config: &Config, authorizer: Arc<Authorizer>, has_tls: bool) -> Door {
+    let key = config.cookie_key.clone().unwrap_or_else(|| {
+        tracing::info!(
+            "K6_SYNC_COOKIE_KEY is not set: sessions in browsers end with this process, and are good with this replica alone"
+        );
+        CookieKey::random()
+    });
+    Door {
+        authorizer,
+        sessions: Sessions::new(&key, has_tls || config.cookie_secure),
+        proxies: config.proxies.clone(),
+        api_key_may_read: config.api_key_may_read,
+    }
 }

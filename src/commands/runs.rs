@@ -11,7 +11,7 @@ use crate::cli::reading::{Format, Runs};
 use crate::record::{self, RunsWanted};
 use crate::report;
 use crate::report::view::View;
-use crate::store::RunId;
+use crate::store::{RunId, Visible};
 
 /// How often a list that is watched is asked for.
 const WATCH: Duration = Duration::from_secs(1);
@@ -78,6 +78,7 @@ async fn page(args: &Runs, asked: &Asked) -> anyhow::Result<record::Runs> {
         name: args.name.clone(),
         before: args.before.map(RunId),
         limit: args.limit,
+        visible: Visible::default(),
     };
     let runs = asked.record.runs(&wanted).await;
     Ok(runs.map_err(|error| Unreadable(error.into()))?)

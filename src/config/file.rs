@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::error::ConfigError;
 use crate::cli::HoldMode;
 use crate::cycle::Discovery;
+use crate::server::door::rights::Clusters;
 use crate::yaml::{self, YamlError};
 
 /// A key with its parents, and what it takes.
@@ -25,6 +26,7 @@ mod takes {
     pub(super) const NUMBER: &str = "a whole number";
     pub(super) const DURATION: &str = "a duration with its unit, such as 10m";
     pub(super) const DISCOVERY: &str = "all, labelled or off";
+    pub(super) const CLUSTERS: &str = "all, or a list of ids";
     pub(super) const HOLD: &str = "cleanup, all or none";
 }
 
@@ -53,7 +55,7 @@ macro_rules! section {
             fn keys() -> Vec<Key> {
                 let own = [$((concat!($place, $key), $takes)),+];
                 let sections: Vec<Vec<Key>> = vec![$(
-                    vec![($section_key, takes::SECTION)],
+                    vec![(concat!($place, $section_key), takes::SECTION)],
                     <$section_type>::keys(),
                 )*];
                 own.into_iter().chain(sections.into_iter().flatten()).collect()
@@ -105,6 +107,7 @@ section! {
         [leader_election "leaderElection": LeaderElection];
         [kubernetes "kubernetes": Kubernetes];
         [capture "capture": Capture];
+        [api "api": Api];
     }
 }
 
@@ -118,6 +121,30 @@ section! {
 section! {
     Auth in "auth." {
         audiences "audiences": Vec<String>, takes::TEXTS;
+        api_key_may_read "apiKeyMayRead": bool, takes::SWITCH;
+        clusters "clusters": OtherClusters, takes::CLUSTERS;
+        [cookie "cookie": Cookie];
+        [proxy "proxy": Proxy];
+    }
+}
+
+section! {
+    Cookie in "auth.cookie." {
+        secure "secure": bool, takes::SWITCH;
+    }
+}
+
+section! {
+    Proxy in "auth.proxy." {
+        trusted_addresses "trustedAddresses": Vec<String>, takes::TEXTS;
+        user_header "userHeader": String, takes::TEXT;
+        groups_header "groupsHeader": String, takes::TEXT;
+    }
+}
+
+section! {
+    Api in "api." {
+        max_followers "maxFollowers": usize, takes::NUMBER;
     }
 }
 
@@ -147,6 +174,45 @@ section! {
         concurrency "concurrency": usize, takes::NUMBER;
         hold "hold": HoldMode, takes::HOLD;
         hold_timeout "holdTimeout": SignedDuration, takes::DURATION;
+    }
+}
+
+/// `all`, or the ids of some.
+#[derive(Debug)]
+pub(super) struct OtherClusters(pub(super) Clusters);
+
+impl<'de> Deserialize<'de> for OtherClusters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+        impl<'de> Visitor<'de> for Words {
+            type Value = OtherClusters;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(takes::CLUSTERS)
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<OtherClusters, E> {
+                match word {
+                    "all" => Ok(OtherClusters(Clusters::All)),
+                    _ => Err(E::invalid_value(Unexpected::Str(word), &self)),
+                }
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(
+                self,
+                mut ids: A,
+            ) -> Result<OtherClusters, A::Error> {
+                let mut some = Vec::new();
+                while let Some(id) = ids.next_element()? {
+                    some.push(id);
+                }
+                Ok(OtherClusters(match some.is_empty() {
+                    true => Clusters::Own,
+                    false => Clusters::Also(some),
+                }))
+            }
+        }
+        deserializer.deserialize_any(Words)
     }
 }
 
@@ -278,19 +344,17 @@ fn unknown_key(document: &serde_json::Value) -> Option<String> {
 }
 
 fn find_unknown_key(document: &serde_json::Value) -> Option<String> {
-    for (key, value) in document.as_object()? {
-        if !is_key(key) {
-            return Some(key.clone());
+    unknown_within("", document)
+}
+
+fn unknown_within(place: &str, section: &serde_json::Value) -> Option<String> {
+    for (name, value) in section.as_object()? {
+        let key = format!("{place}{name}");
+        if !is_key(&key) {
+            return Some(key);
         }
-        let children = value
-            .as_object()
-            .into_iter()
-            .flat_map(|object| object.keys());
-        for child in children {
-            let key = format!("{key}.{child}");
-            if !is_key(&key) {
-                return Some(key);
-            }
+        if let Some(unknown) = unknown_within(&format!("{key}."), value) {
+            return Some(unknown);
         }
     }
     None

@@ -21,6 +21,9 @@ use crate::cluster::Namespaces;
 use crate::cycle::Discovery;
 use crate::discreet;
 use crate::server::api_key::ApiKey;
+use crate::server::door::proxy::{Proxies, network};
+use crate::server::door::rights::Clusters;
+use crate::server::door::session::CookieKey;
 use crate::server::tls::TlsFiles;
 use crate::store::DatabaseUrl;
 use crate::sync_loop::control::{Defaults, Interval, Source};
@@ -63,6 +66,18 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// A bearer token must be meant for one of these; empty: for the API server.
     pub auth_audiences: Vec<String>,
+    /// The API key opens reading, too.
+    pub api_key_may_read: bool,
+    /// Whose runs the server shows besides its own cluster's.
+    pub(crate) auth_clusters: Clusters,
+    /// Browsers reach the server by HTTPS alone, whatever it speaks itself.
+    pub cookie_secure: bool,
+    /// What sessions are encrypted with; `None`: a key that dies with the process.
+    pub(crate) cookie_key: Option<CookieKey>,
+    /// Reverse proxies that say who somebody is.
+    pub(crate) proxies: Proxies,
+    /// How many may follow logs at a time.
+    pub max_followers: usize,
     /// How long the loop lets a running cycle go on after it was told to stop.
     pub shutdown_grace: Duration,
     /// Name of the Lease that one of several loops holds; `None`: each syncs.
@@ -83,6 +98,8 @@ const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CYCLE_DEADLINE: Duration = Duration::from_secs(120);
 const DEFAULT_CAPTURE_CONCURRENCY: usize = 128;
 const MAX_CAPTURE_CONCURRENCY: usize = 1_000;
+const DEFAULT_MAX_FOLLOWERS: usize = 200;
+const MAX_FOLLOWERS: usize = 10_000;
 const DEFAULT_HOLD_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The form of the log, likewise.
@@ -146,6 +163,17 @@ impl Config {
             tls_cert: file.tls.cert.value,
             tls_key: file.tls.key.value,
             auth_audiences: audiences(file.auth.audiences)?,
+            api_key_may_read: file.auth.api_key_may_read.value.unwrap_or(false),
+            auth_clusters: file
+                .auth
+                .clusters
+                .value
+                .map(|clusters| clusters.0)
+                .unwrap_or_default(),
+            cookie_secure: file.auth.cookie.secure.value.unwrap_or(false),
+            cookie_key: cookie_key(environment)?,
+            proxies: proxies(file.auth.proxy)?,
+            max_followers: max_followers(file.api.max_followers)?,
             shutdown_grace: positive(file.shutdown_grace, DEFAULT_SHUTDOWN_GRACE)?,
             lease: match file.leader_election.enabled.value {
                 Some(false) => None,
@@ -279,6 +307,60 @@ fn audiences(setting: Setting<Vec<String>>) -> Result<Vec<String>, ConfigError> 
                 .to_owned(),
         }),
         false => Ok(audiences),
+    }
+}
+
+fn max_followers(setting: Setting<usize>) -> Result<usize, ConfigError> {
+    let followers = setting.value.unwrap_or(DEFAULT_MAX_FOLLOWERS);
+    match followers <= MAX_FOLLOWERS {
+        true => Ok(followers),
+        false => Err(ConfigError::Invalid {
+            setting: setting.key,
+            value: Some(followers.to_string()),
+            problem: format!("it must be from 0 to {MAX_FOLLOWERS}"),
+        }),
+    }
+}
+
+fn proxies(section: file::Proxy) -> Result<Proxies, ConfigError> {
+    let defaults = Proxies::default();
+    let addresses = section.trusted_addresses;
+    let trusted = addresses.value.unwrap_or_default();
+    let trusted = trusted.iter().map(|text| {
+        network(text).ok_or_else(|| ConfigError::Invalid {
+            setting: addresses.key,
+            value: Some(format!("`{}`", discreet::word(text))),
+            problem: "it must be an address or a network, such as 10.1.2.3 or 10.1.0.0/16"
+                .to_owned(),
+        })
+    });
+    let header = |setting: Setting<String>, default| match setting.value {
+        None => Ok(default),
+        Some(name) => name.parse().map_err(|_| ConfigError::Invalid {
+            setting: setting.key,
+            value: Some(format!("`{}`", discreet::word(&name))),
+            problem: "it must be the name of a header, such as X-Forwarded-User".to_owned(),
+        }),
+    };
+    Ok(Proxies {
+        trusted: trusted.collect::<Result<_, _>>()?,
+        user: header(section.user_header, defaults.user)?,
+        groups: header(section.groups_header, defaults.groups)?,
+    })
+}
+
+fn cookie_key(environment: Environment<'_>) -> Result<Option<CookieKey>, ConfigError> {
+    let key = given_or_in_file(environment, "K6_SYNC_COOKIE_KEY")?;
+    match key {
+        Some(key) if key.len() < CookieKey::MIN_LEN => Err(ConfigError::Invalid {
+            setting: "K6_SYNC_COOKIE_KEY",
+            value: Some(format!("{} bytes long", key.len())),
+            problem: format!(
+                "it must have at least {} bytes, or not be set; `openssl rand -hex 32` makes one",
+                CookieKey::MIN_LEN
+            ),
+        }),
+        key => Ok(key.as_deref().map(CookieKey::new)),
     }
 }
 

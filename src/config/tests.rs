@@ -440,15 +440,15 @@ fn example() -> String {
 #[test]
 fn the_example_has_every_key_with_its_default() {
     let document: serde_json::Value = yaml::from_str(&example()).unwrap();
-    let mut keys = Vec::new();
-    for (key, value) in document.as_object().unwrap() {
-        keys.push(key.clone());
-        let children = value
-            .as_object()
-            .into_iter()
-            .flat_map(|object| object.keys());
-        keys.extend(children.map(|child| format!("{key}.{child}")));
+    fn add(keys: &mut Vec<String>, place: &str, section: &serde_json::Value) {
+        for (name, value) in section.as_object().into_iter().flatten() {
+            let key = format!("{place}{name}");
+            add(keys, &format!("{key}."), value);
+            keys.push(key);
+        }
     }
+    let mut keys = Vec::new();
+    add(&mut keys, "", &document);
     keys.sort();
     let mut known: Vec<&str> = file::keys().map(|(key, _)| key).collect();
     known.sort_unstable();
@@ -483,9 +483,10 @@ fn every_line_of_the_example_is_explained() {
 fn every_key_is_read() {
     for (key, _) in file::keys() {
         // No key takes a list of lists.
-        let text = match key.split_once('.') {
-            Some((parent, child)) => format!("{parent}: {{{child}: [[[]]]}}"),
-            None => format!("{key}: [[[]]]"),
+        let text = match key.split('.').collect::<Vec<_>>()[..] {
+            [section, part, key] => format!("{section}: {{{part}: {{{key}: [[[]]]}}}}"),
+            [section, key] => format!("{section}: {{{key}: [[[]]]}}"),
+            _ => format!("{key}: [[[]]]"),
         };
         assert_refused(&text, &[key, "the configuration file FILE is wrong"]);
     }
@@ -505,6 +506,47 @@ fn an_api_key_must_be_long_enough_and_is_never_shown() {
         "{error}"
     );
     assert!(!error.contains("0123456789"), "{error}");
+}
+
+#[test]
+fn a_cookie_key_must_be_long_enough_and_is_never_shown() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let load = |key: &str| load_with("", Common::default(), &[("K6_SYNC_COOKIE_KEY", key)]);
+    let config = load(key).unwrap();
+    assert!(config.cookie_key.is_some());
+    assert!(!format!("{config:?}").contains("0123456789"));
+    let error = load(&key[1..]).unwrap_err().to_string();
+    assert!(
+        error.contains("K6_SYNC_COOKIE_KEY is 31 bytes long"),
+        "{error}"
+    );
+    assert!(!error.contains("0123456789"), "{error}");
+}
+
+#[test]
+fn whom_a_proxy_names_is_believed_from_networks_alone() {
+    let proxy = |text: &str| {
+        let text = format!("auth: {{proxy: {text}}}");
+        load_with(&text, Common::default(), &[])
+    };
+    let config = proxy("{trustedAddresses: [10.1.2.3, 'fd00::/8'], userHeader: X-User}").unwrap();
+    assert_eq!(config.proxies.trusted.len(), 2);
+    assert_eq!(config.proxies.user, "x-user");
+    for (text, words) in [
+        (
+            "{trustedAddresses: [everybody]}",
+            "auth.proxy.trustedAddresses",
+        ),
+        ("{trustedAddresses: [10.0.0.0/33]}", "such as 10.1.2.3"),
+        ("{groupsHeader: 'a b'}", "auth.proxy.groupsHeader"),
+        (
+            "{trustedAdresses: []}",
+            "did you mean `auth.proxy.trustedAddresses`?",
+        ),
+    ] {
+        let error = proxy(text).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
 }
 
 #[test]

@@ -96,6 +96,29 @@ pub(crate) async fn identify(
     Ok(Some(Identity { id, uids }))
 }
 
+/// All ids by which steps may name this cluster, as far as it can be told; notes nothing. None: its namespaces' uids are not to
+/// be seen.
+///
+/// # Errors
+/// [`ClusterError`]
+pub(crate) async fn recognize(
+    cluster: &Cluster,
+    known: &[KnownNamespace],
+    namespaces: &Namespaces,
+) -> Result<HashSet<String>, ClusterError> {
+    let mut seen = Vec::new();
+    for name in own_namespaces(namespaces).chain([KUBE_SYSTEM]) {
+        seen.extend(see(cluster, name).await?);
+        if let Some(id) = find(known, &seen) {
+            let uids = known.iter().filter(|known| known.cluster == id);
+            let uids = uids.map(|known| known.uid.clone());
+            let seen = seen.into_iter().map(|seen| seen.uid);
+            return Ok(uids.chain(seen).chain([id.clone()]).collect());
+        }
+    }
+    Ok(seen.into_iter().map(|seen| seen.uid).collect())
+}
+
 /// Makes this cluster known, for `k6sync migrate --new-cluster` and `--same-cluster`; returns its id.
 ///
 /// # Errors

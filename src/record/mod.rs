@@ -13,6 +13,7 @@ pub(crate) mod naming;
 mod outcome;
 mod results;
 mod run;
+mod when;
 
 use std::sync::Arc;
 
@@ -27,8 +28,9 @@ pub(crate) use self::outcome::{has_failed, judged};
 pub(crate) use self::results::StepMeasured;
 pub(crate) use self::results::{CheckResult, Metric, Threshold};
 pub(crate) use self::run::{Container, ErrorLines, Outcome, Run, Step};
-use crate::store::{DatabaseUrl, Reader, Schema, StoreError};
-pub(crate) use crate::store::{RunRow, RunState, RunsWanted};
+pub(crate) use self::when::When;
+use crate::store::{DatabaseUrl, KnownNamespace, Reader, Schema, StoreError};
+pub(crate) use crate::store::{RunRow, RunState, RunsWanted, Visible};
 
 /// A database that can be asked.
 #[derive(Clone, Debug)]
@@ -38,7 +40,7 @@ pub(crate) struct Record {
 }
 
 /// A page of the list of runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Runs {
     /// Newest first.
     pub runs: Vec<RunRow>,
@@ -66,6 +68,31 @@ impl Record {
                 Err(error)
             }
         }
+    }
+
+    /// A database that is open, and may be read.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it has no tables of k6sync or a newer schema.
+    pub(crate) async fn over(reader: Arc<Reader>) -> Result<Self, StoreError> {
+        let schema = reader.schema_to_read().await?;
+        Ok(Self { reader, schema })
+    }
+
+    /// The namespaces that steps are in, at most a thousand.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn namespaces(&self) -> Result<Vec<String>, StoreError> {
+        self.reader.step_namespaces().await
+    }
+
+    /// All namespaces by which clusters are known.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn known_namespaces(&self) -> Result<Vec<KnownNamespace>, StoreError> {
+        self.reader.known_namespaces().await
     }
 
     /// Closes the database.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Record;
 use crate::discreet;
-use crate::store::{Candidate, RunId, StoreError};
+use crate::store::{Candidate, RunId, StoreError, Visible};
 
 /// How a person names a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub(crate) struct Among<'a> {
     pub namespaces: Option<&'a [String]>,
     /// Only runs whose row was made at that time or later.
     pub after: Option<Timestamp>,
+    /// Only what somebody may see: another run is as good as none.
+    pub visible: Visible,
 }
 
 impl Record {
@@ -113,7 +115,7 @@ impl Record {
             RunName::Latest => {
                 let latest = self
                     .reader
-                    .latest_run(among.namespaces, among.after)
+                    .latest_run(self.schema, among.namespaces, among.after, &among.visible)
                     .await?;
                 latest.ok_or_else(|| NamingError::NoSuchRun(none_at_all(among)))
             }
@@ -124,7 +126,13 @@ impl Record {
             RunName::Text(text) => {
                 let candidates = self
                     .reader
-                    .candidates(text, among.namespaces, among.after)
+                    .candidates(
+                        self.schema,
+                        text,
+                        among.namespaces,
+                        among.after,
+                        &among.visible,
+                    )
                     .await?;
                 one_of(text, candidates, among)
             }
@@ -135,8 +143,12 @@ impl Record {
     ///
     /// # Errors
     /// [`NamingError`]
-    pub(crate) async fn previous(&self, run: RunId) -> Result<RunId, NamingError> {
-        let previous = self.reader.previous_run(run).await?;
+    pub(crate) async fn previous(
+        &self,
+        run: RunId,
+        visible: &Visible,
+    ) -> Result<RunId, NamingError> {
+        let previous = self.reader.previous_run(self.schema, run, visible).await?;
         previous.ok_or_else(|| {
             NamingError::NoSuchRun(format!(
                 "there is no run before {run} that has its name and namespace"

@@ -9,7 +9,7 @@ use crate::k6::summary::{Kind, Unit};
 use crate::store::Interval;
 
 /// Metrics, checks and thresholds of a step, or nothing where no runner reported.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct StepMeasured {
     /// Those that failed first, then by metric and expression.
     pub thresholds: Vec<Threshold>,
@@ -20,7 +20,7 @@ pub(crate) struct StepMeasured {
 }
 
 /// A metric over all runners.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Metric {
     /// With its submetric's tags: `http_req_duration{scenario:buy}`.
     pub metric: String,
@@ -34,7 +34,7 @@ pub(crate) struct Metric {
 }
 
 /// A check over all runners.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct CheckResult {
     /// Groups and name, as k6 writes them (`::cart::pay::paid`); `None`: not told.
     pub path: Option<String>,
@@ -45,7 +45,7 @@ pub(crate) struct CheckResult {
 }
 
 /// A threshold over all runners, each of which k6 judged for itself.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Threshold {
     pub metric: String,
     /// As in the script (`p(95)<500`); `None`: the summary says only whether the metric's thresholds held.

@@ -6,7 +6,7 @@ use super::results::StepMeasured;
 use crate::store::{Role, RunContainer, RunRow, RunStep, StepId, StreamId};
 
 /// A run, whole.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Run {
     #[serde(flatten)]
@@ -26,7 +26,7 @@ pub(crate) struct Run {
 }
 
 /// Whether a run has ended, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Outcome {
     /// Run and steps have ended.
@@ -36,7 +36,7 @@ pub(crate) struct Outcome {
 }
 
 /// A step with its containers and results.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Step {
     #[serde(flatten)]
@@ -48,7 +48,7 @@ pub(crate) struct Step {
 }
 
 /// One life of a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Container {
     #[serde(flatten)]

@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::{StreamExt, stream};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::door::Peer;
 use super::tls::Tls;
 use super::write_timeout::WriteTimeout;
 
@@ -106,6 +109,10 @@ fn connection_limit() -> usize {
     files.map_or(CONNECTIONS, |files| (files / 2).clamp(1, CONNECTIONS))
 }
 
+/// In an answer's extensions: it may go on for as long as we do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Endless;
+
 struct AcceptLoop {
     limit: usize,
     shared: Shared,
@@ -165,7 +172,7 @@ impl AcceptLoop {
                 () = &mut stop => break,
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
                 accepted = listener.accept(), if !is_full => match accepted {
-                    Ok((stream, _)) => self.admit(stream),
+                    Ok((stream, peer)) => self.admit(stream, Peer(peer)),
                     Err(error) => self.not_accepted(error).await?,
                 },
                 () = sleep(GRACE), if is_full => {}
@@ -177,13 +184,13 @@ impl AcceptLoop {
         Ok(())
     }
 
-    fn admit(&mut self, stream: TcpStream) {
+    fn admit(&mut self, stream: TcpStream, peer: Peer) {
         self.failing_since = None;
         let activity = Activity(Arc::new(Mutex::new(State::Idle(Instant::now()))));
         let shared = self.shared.clone();
         let task = self
             .tasks
-            .spawn(shared.connection(stream, activity.clone()));
+            .spawn(shared.connection(stream, peer, activity.clone()));
         self.connections.insert(task.id(), (task, activity));
     }
 
@@ -257,15 +264,15 @@ impl AcceptLoop {
 
 impl Shared {
     /// Serves one connection to its end. Its errors concern nobody but its client.
-    async fn connection(self, stream: TcpStream, activity: Activity) {
+    async fn connection(self, stream: TcpStream, peer: Peer, activity: Activity) {
         // With Nagle's algorithm a small answer waits for the client's acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
         match &self.tls {
-            None => self.requests(stream, activity).await,
+            None => self.requests(stream, peer, activity).await,
             Some(tls) => {
                 let handshake = timeout(HANDSHAKE_TIME, tls.acceptor().accept(stream));
                 match handshake.await {
-                    Ok(Ok(stream)) => self.requests(stream, activity).await,
+                    Ok(Ok(stream)) => self.requests(stream, peer, activity).await,
                     Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                     Err(_) => tracing::debug!("a TLS handshake took too long"),
                 }
@@ -273,15 +280,22 @@ impl Shared {
         }
     }
 
-    async fn requests(&self, stream: impl AsyncRead + AsyncWrite + Unpin, activity: Activity) {
+    async fn requests(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: Peer,
+        activity: Activity,
+    ) {
         let router = TowerToHyperService::new(self.router.clone());
-        let service = service_fn(move |request: Request<Incoming>| {
+        let stopping = self.stopping.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let answering = activity.answering();
+            request.extensions_mut().insert(peer);
             let answer = router.call(request);
+            let stopping = stopping.subscribe();
             async move {
                 let response: Result<Response, Infallible> = answer.await;
-                drop(answering);
-                response
+                response.map(|response| until_stopped(response, answering, stopping))
             }
         });
         let stream = TokioIo::new(WriteTimeout::new(stream, WRITE_TIME));
@@ -303,6 +317,41 @@ impl Shared {
         let rest = connection.into_parts().io.into_inner().take(LINGER_BYTES);
         let _ = timeout(LINGER, discard(rest)).await;
     }
+}
+
+/// The same answer, which counts as being answered to its end. One that has no end by itself is broken off when we stop: cut short
+/// in good order it would look complete.
+fn until_stopped(
+    response: Response,
+    answering: Answering,
+    mut stopping: watch::Receiver<bool>,
+) -> Response {
+    let is_endless = response.extensions().get::<Endless>().is_some();
+    response.map(|body| {
+        if body.size_hint().exact().is_some() {
+            // Short, and on its way.
+            drop(answering);
+            return body;
+        }
+        let stopped = Box::pin(async move {
+            match is_endless {
+                true => drop(stopping.wait_for(|is_stopping| *is_stopping).await),
+                false => std::future::pending().await,
+            }
+        });
+        let pieces = (body.into_data_stream(), stopped, answering);
+        Body::from_stream(stream::unfold(
+            pieces,
+            async |(mut body, mut stopped, answering)| {
+                let piece = tokio::select! {
+                    biased;
+                    () = &mut stopped => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+                    piece = body.next() => piece?.map_err(io::Error::other),
+                };
+                Some((piece, (body, stopped, answering)))
+            },
+        ))
+    })
 }
 
 async fn discard(mut rest: impl AsyncRead + Unpin) {

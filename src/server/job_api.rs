@@ -3,43 +3,35 @@
 //! It reads and patches the control ConfigMap and nothing else, so that all replicas, `k6sync job` and kubectl see one truth.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::access::{Access, CLUSTER_TIMEOUT, Denied};
+use super::access::{Access, CLUSTER_TIMEOUT, Denied, cluster_code};
 use super::auth::Authorizer;
+use super::body;
 use super::job_request::JobRequest;
 use super::refusals::Refusals;
-use crate::cluster::ClusterError;
 use crate::sync_loop::control::{Control, ControlError, ControlMap};
 
 pub(crate) const PATH: &str = "/api/dashboard/load-testing/sync-job";
 
-/// The limit on a request's body,
-const BODY_BYTES: usize = 64 * 1024;
-/// and how long it may take to come.
-const BODY_TIME: Duration = Duration::from_secs(10);
-/// `Retry-After` while too many tokens are under review, seconds.
-const BUSY_SECONDS: u64 = 2;
-
 /// What its handlers share.
 pub(crate) struct JobApi {
     control: ControlMap,
-    authorizer: Authorizer,
+    authorizer: Arc<Authorizer>,
     refusals: Refusals,
 }
 
 impl JobApi {
-    pub(crate) fn new(control: ControlMap, authorizer: Authorizer) -> Self {
+    pub(crate) fn new(control: ControlMap, authorizer: Arc<Authorizer>) -> Self {
         Self {
             control,
             authorizer,
@@ -73,15 +65,9 @@ impl Refusal {
 
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
-        let code = match &denied {
-            Denied::Nobody | Denied::Unknown(_) => StatusCode::UNAUTHORIZED,
-            Denied::Forbidden { .. } => StatusCode::FORBIDDEN,
-            Denied::Unavailable(error) => cluster_code(error),
-            Denied::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        };
         Self {
-            retry_after: matches!(denied, Denied::Busy).then_some(BUSY_SECONDS),
-            ..Self::new(code, denied.to_string())
+            retry_after: denied.retry_after(),
+            ..Self::new(denied.code(), denied.to_string())
         }
     }
 }
@@ -93,14 +79,6 @@ impl From<ControlError> for Refusal {
             ControlError::Cluster(error) => cluster_code(error),
         };
         Self::new(code, error.to_string())
-    }
-}
-
-/// Where k6sync itself lacks a right, trying again does not help: the error names the missing rule.
-fn cluster_code(error: &ClusterError) -> StatusCode {
-    match error {
-        ClusterError::Forbidden { .. } => StatusCode::FORBIDDEN,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -140,7 +118,9 @@ pub(super) async fn act(
 ) -> Response {
     let answer = async {
         api.authorizer.check(&headers, Access::Act).await?;
-        let body = whole(body).await?;
+        let body = body::whole(body)
+            .await
+            .map_err(|(code, problem)| Refusal::new(code, problem))?;
         let bad = |problem| Refusal::new(StatusCode::BAD_REQUEST, problem);
         let request = JobRequest::parse(&body).map_err(bad)?;
         let control = api.control().apply(request.action).await?;
@@ -157,21 +137,6 @@ pub(super) async fn act(
         Ok::<_, Refusal>(answer)
     };
     respond(&api, answer.await)
-}
-
-/// The whole body, within its limits.
-async fn whole(body: Body) -> Result<Bytes, Refusal> {
-    match timeout(BODY_TIME, to_bytes(body, BODY_BYTES)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body is longer than {BODY_BYTES} bytes, or broke off"),
-        )),
-        Err(_) => Err(Refusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the body did not come within {BODY_TIME:?}"),
-        )),
-    }
 }
 
 /// Any other method.

@@ -3,15 +3,20 @@
 //! It never decides what a cycle does: it shows what the loop says about itself, and writes actions into the control ConfigMap.
 
 mod access;
+pub(crate) mod api;
 pub(crate) mod api_key;
 pub(crate) mod auth;
+mod body;
 mod connections;
+pub(crate) mod door;
 pub(crate) mod job_api;
 pub mod job_request;
-mod refusals;
+pub(crate) mod look;
+pub(crate) mod refusal;
+pub(crate) mod refusals;
 mod review;
-#[allow(dead_code, reason = "the API and the pages come next")]
 pub(crate) mod sight;
+pub(crate) mod source;
 pub(crate) mod tls;
 mod write_timeout;
 
@@ -23,11 +28,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tower_http::timeout::TimeoutLayer;
 
+use self::api::Api;
+use self::door::login::{self, Entrance};
 use self::job_api::JobApi;
+use self::look::House;
+use self::refusals::Refusals;
 use self::tls::Tls;
 use crate::sync_loop::LoopState;
 
@@ -42,13 +51,35 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
     loop_state: LoopState,
-    job_api: JobApi,
+    services: Services,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    connections::serve(listener, tls, router(loop_state, job_api), stop).await
+    connections::serve(listener, tls, router(loop_state, services), stop).await
 }
 
-fn router(loop_state: LoopState, job_api: JobApi) -> Router {
+/// What is served beside health and metrics.
+pub(crate) struct Services {
+    pub(crate) job_api: JobApi,
+    pub(crate) house: House,
+    /// How many may follow logs at a time.
+    pub(crate) followers: usize,
+}
+
+/// The record, and the way in to it: what the loop and `k6sync ui` have both.
+pub(crate) fn record_router(house: House, followers: usize) -> Router {
+    let refusals = Refusals::default();
+    let entrance = Entrance {
+        door: Arc::clone(&house.door),
+        refusals: refusals.clone(),
+    };
+    Router::new()
+        .route(login::LOGIN, get(login::form).post(login::sign_in))
+        .route(login::LOGOUT, post(login::sign_out))
+        .with_state(entrance)
+        .merge(api::router(Api::new(house, refusals, followers)))
+}
+
+fn router(loop_state: LoopState, services: Services) -> Router {
     let health = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -59,8 +90,9 @@ fn router(loop_state: LoopState, job_api: JobApi) -> Router {
         .fallback(job_api::other_method);
     Router::new()
         .route(job_api::PATH, job)
-        .with_state(Arc::new(job_api))
+        .with_state(Arc::new(services.job_api))
         .merge(health)
+        .merge(record_router(services.house, services.followers))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::REQUEST_TIMEOUT,
             REQUEST_TIMEOUT,

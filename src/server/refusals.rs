@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// What was refused lately. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Refusals(Arc<Mutex<HashMap<StatusCode, Since>>>);
+pub(crate) struct Refusals(Arc<Mutex<HashMap<StatusCode, Since>>>);
 
 /// Since the last line with that code.
 #[derive(Default)]

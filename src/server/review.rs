@@ -17,7 +17,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::access::{Access, CLUSTER_TIMEOUT, Denied};
-use crate::cluster::Cluster;
+use super::door::rights::Rights;
+use super::sight::Sight;
+use crate::cluster::{Cluster, ClusterError, User};
 
 /// How long a review is trusted.
 const REVIEW_AGE: Duration = Duration::from_secs(10);
@@ -39,8 +41,7 @@ const TOKEN_BYTES: usize = 16 * 1024;
 /// Asks for reviews.
 pub(super) struct Reviewer {
     cluster: Cluster,
-    namespace: String,
-    config_map: String,
+    rights: Rights,
     audiences: Vec<String>,
     anyone: Semaphore,
     known: Semaphore,
@@ -66,19 +67,36 @@ pub(super) struct Review {
     at: Instant,
     /// Whose token it is, and whether they may; `None`: nobody's.
     pub(super) user: Option<(String, bool)>,
+    /// What they may see, where that was asked.
+    pub(super) sight: Option<Arc<Sight>>,
+}
+
+/// Whose rights are reviewed.
+pub(super) enum Whose {
+    /// Whoever has this token.
+    Token(String),
+    /// Somebody whom a proxy names.
+    User(User),
+}
+
+impl Whose {
+    fn hash(&self) -> [u8; 32] {
+        match self {
+            Self::Token(token) => Sha256::digest(token.as_bytes()).into(),
+            // No token has a newline.
+            Self::User(user) => {
+                let groups = user.groups.join("\n");
+                Sha256::digest(format!("user\n{}\n{groups}", user.username)).into()
+            }
+        }
+    }
 }
 
 impl Reviewer {
-    pub(super) fn new(
-        cluster: Cluster,
-        namespace: String,
-        config_map: String,
-        audiences: Vec<String>,
-    ) -> Self {
+    pub(super) fn new(cluster: Cluster, rights: Rights, audiences: Vec<String>) -> Self {
         Self {
             cluster,
-            namespace,
-            config_map,
+            rights,
             audiences,
             anyone: Semaphore::new(REVIEWS_AT_ONCE),
             known: Semaphore::new(REVIEWS_OF_KNOWN),
@@ -91,12 +109,17 @@ impl Reviewer {
     ///
     /// # Errors
     /// [`Denied`] if the API server does not answer.
-    pub(super) async fn review(self: &Arc<Self>, token: &str, access: Access) -> Outcome {
-        if !can_be_token(token) {
-            let at = Instant::now();
-            return Ok(Review { at, user: None });
+    pub(super) async fn review(self: &Arc<Self>, whose: Whose, access: Access) -> Outcome {
+        if let Whose::Token(token) = &whose
+            && !can_be_token(token)
+        {
+            return Ok(Review {
+                at: Instant::now(),
+                user: None,
+                sight: None,
+            });
         }
-        let key = (Sha256::digest(token.as_bytes()).into(), access);
+        let key = (whose.hash(), access);
         let review = {
             let mut memory = self.memory();
             if let Some(review) = memory.recall(&key) {
@@ -107,7 +130,7 @@ impl Reviewer {
                 .retain(|_, review| review.upgrade().is_some());
             let under_way = memory.under_way.get(&key).and_then(WeakShared::upgrade);
             under_way.unwrap_or_else(|| {
-                let review = Arc::clone(self).ask(token.to_owned(), key).boxed().shared();
+                let review = Arc::clone(self).ask(whose, key).boxed().shared();
                 if let Some(weak) = review.downgrade() {
                     memory.under_way.insert(key, weak);
                 }
@@ -118,22 +141,44 @@ impl Reviewer {
         review.await
     }
 
-    async fn ask(self: Arc<Self>, token: String, key: Key) -> Outcome {
+    async fn ask(self: Arc<Self>, whose: Whose, key: Key) -> Outcome {
         let _turn = self.turn(&key).await?;
         let at = Instant::now();
         let cluster = self.cluster.until(at + CLUSTER_TIMEOUT);
-        let user = match cluster.review_token(&token, &self.audiences).await? {
-            Some(user) => {
-                let verb = key.1.verb();
-                let may = cluster.may(&user, verb, &self.namespace, &self.config_map);
-                let may = may.await?;
-                Some((user.username, may))
-            }
-            None => None,
+        let user = match whose {
+            Whose::Token(token) => cluster.review_token(&token, &self.audiences).await?,
+            Whose::User(user) => Some(user),
         };
-        let review = Review { at, user };
+        let (user, sight) = match user {
+            Some(user) if key.1 == Access::See => {
+                let sight = self.rights.sight(&cluster, &user).await?;
+                let may = sight.organizes;
+                (Some((user.username, may)), Some(Arc::new(sight)))
+            }
+            Some(user) => {
+                let right = self.rights.control_right(key.1.verb());
+                let may = cluster.may(&user, &right).await?;
+                (Some((user.username, may)), None)
+            }
+            None => (None, None),
+        };
+        let review = Review { at, user, sight };
         self.memory().remember(key, review.clone());
         Ok(review)
+    }
+
+    /// All that is shown here.
+    ///
+    /// # Errors
+    /// [`ClusterError`]
+    pub(super) async fn everything(&self) -> Result<Sight, ClusterError> {
+        let cluster = self.cluster.until(Instant::now() + CLUSTER_TIMEOUT);
+        self.rights.everything(&cluster).await
+    }
+
+    /// Namespace and name of the control ConfigMap.
+    pub(super) const fn control(&self) -> &(String, String) {
+        &self.rights.control
     }
 
     /// Waits for permission to ask.
@@ -255,6 +300,7 @@ mod tests {
         let review = |user: Option<&str>| Review {
             at: Instant::now(),
             user: user.map(|user| (user.to_owned(), true)),
+            sight: None,
         };
         let mut memory = Memory::default();
         memory.remember((good(0), Access::Read), review(Some("alice")));

@@ -3,7 +3,7 @@
 //! Whoever Kubernetes lets `list testruns.k6.io` in a step's namespace sees its status and results; whoever it lets `get pods/log`
 //! there reads its logs. Other clusters' steps are not shown: nobody's rights there are known here.
 
-use crate::record::{Run, Step};
+use crate::record::{Run, Step, Visible};
 
 /// What somebody may see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,17 @@ impl Sight {
             logs: Seen::All,
             clusters: None,
             organizes: false,
+        }
+    }
+
+    /// The same, as the record is asked for what may be seen.
+    pub(crate) fn visible(&self) -> Visible {
+        Visible {
+            namespaces: match &self.runs {
+                Seen::All => None,
+                Seen::Only(names) => Some(names.clone()),
+            },
+            clusters: self.clusters.clone(),
         }
     }
 

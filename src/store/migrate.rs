@@ -54,6 +54,12 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("migrations/sqlite/0007_results.sql"),
         include_str!("migrations/postgres/0007_results.sql"),
     ),
+    (
+        8,
+        "namespaces",
+        include_str!("migrations/sqlite/0008_namespaces.sql"),
+        include_str!("migrations/postgres/0008_namespaces.sql"),
+    ),
 ];
 
 /// Keeps others from migrating until the transaction ends.

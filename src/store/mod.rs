@@ -63,7 +63,7 @@ pub use self::reader::Reader;
 pub(crate) use self::results::{Combined, RunnerLog, RunnerSummary, SummaryRow};
 pub(crate) use self::rows::{Read, Unreadable};
 pub(crate) use self::run_steps::{RunContainer, RunGap, RunState, RunStep};
-pub(crate) use self::runs::{Candidate, Interval, RunRow, RunsWanted};
+pub(crate) use self::runs::{Candidate, Interval, RunRow, RunsWanted, Visible};
 pub(crate) use self::step_rows::StepRow;
 pub(crate) use self::steps::{BadStep, Step, StepRecord, StepScope, StepUpdate};
 pub(crate) use self::stream_facts::{StreamFacts, StreamKey};

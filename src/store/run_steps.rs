@@ -12,8 +12,9 @@ use super::words::{GapCause, Role, Status, StreamState, SummarySource};
 use super::{Reader, StoreError, time};
 
 /// A step: one TestRun.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all(serialize = "camelCase"))]
+#[schema(rename_all = "camelCase")]
 pub(crate) struct RunStep {
     pub id: StepId,
     /// Its place in the run.
@@ -51,13 +52,15 @@ pub(crate) struct RunStep {
 }
 
 /// One life of a container, and its log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all(serialize = "camelCase"))]
+#[schema(rename_all = "camelCase")]
 pub(crate) struct RunContainer {
     /// `log_streams.id`
     pub id: StreamId,
     pub step_id: StepId,
     #[serde(rename(serialize = "pod"))]
+    #[schema(rename = "pod")]
     pub pod_name: String,
     pub container: String,
     pub role: Role,

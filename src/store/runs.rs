@@ -15,15 +15,16 @@ use super::words::Status;
 use super::{Reader, StoreError, time};
 
 /// A value that is nowhere but from `low` to `high`; they are equal where it is exact.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Interval {
     pub low: f64,
     pub high: f64,
 }
 
 /// A run with its results: a row of `runs_v`, and when the row was made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all(serialize = "camelCase"))]
+#[schema(rename_all = "camelCase")]
 pub(crate) struct RunRow {
     pub id: RunId,
     /// A dashboard's own key.
@@ -45,6 +46,7 @@ pub(crate) struct RunRow {
     pub duration_seconds: Option<f64>,
     /// How many steps it has.
     #[serde(rename(serialize = "stepCount"))]
+    #[schema(rename = "stepCount")]
     pub steps: i64,
     /// How many runners were asked for, in all steps.
     pub runners: i64,
@@ -80,6 +82,27 @@ pub(crate) struct RunsWanted {
     pub before: Option<RunId>,
     /// At most so many.
     pub limit: u32,
+    /// Only what somebody may see.
+    pub visible: Visible,
+}
+
+/// What somebody may see: a run all of whose steps are in these namespaces and clusters; without steps, by its own namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Visible {
+    /// `None`: all.
+    pub namespaces: Option<Vec<String>>,
+    /// Of these clusters, by any id that a step may name one by, and of steps that were seen in none; `None`: of all.
+    pub clusters: Option<Vec<String>>,
+}
+
+impl Visible {
+    /// As the statements take it.
+    fn bound(&self) -> (Option<String>, Option<String>) {
+        (
+            self.namespaces.as_ref().map(json),
+            self.clusters.as_ref().map(json),
+        )
+    }
 }
 
 /// A run that may be the one that was named.
@@ -98,6 +121,49 @@ const FIND_RUNS: Statement = Statement::both(
     "
     SELECT CAST(id AS TEXT) FROM test_runs WHERE CAST(id AS TEXT) = $1 OR external_id = $1 OR name = $1 ORDER BY id",
 );
+
+/// That a run `r` is [`Visible`]: ($namespaces as JSON or null, $clusters as JSON or null); in schemas without clusters nothing is,
+/// unless all clusters are.
+macro_rules! visible {
+    (sqlite, $namespaces:literal, $clusters:literal) => {
+        concat!(
+            visible!(@sqlite $namespaces),
+            " AND (", $clusters, " IS NULL OR NOT EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id
+                AND s.cluster NOT IN (SELECT value FROM json_each(", $clusters, "))))"
+        )
+    };
+    (old sqlite, $namespaces:literal, $clusters:literal) => {
+        concat!(visible!(@sqlite $namespaces), " AND (", $clusters, " IS NULL)")
+    };
+    (@sqlite $namespaces:literal) => {
+        concat!(
+            "(", $namespaces, " IS NULL
+              OR (CASE WHEN EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id)
+                  THEN NOT EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id
+                                   AND coalesce(s.namespace, '') NOT IN (SELECT value FROM json_each(", $namespaces, ")))
+                  ELSE coalesce(r.namespace, '') IN (SELECT value FROM json_each(", $namespaces, ")) END))"
+        )
+    };
+    (postgres, $namespaces:literal, $clusters:literal) => {
+        concat!(
+            visible!(@postgres $namespaces),
+            " AND (", $clusters, "::json IS NULL OR NOT EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id
+                AND s.cluster <> ALL (ARRAY(SELECT json_array_elements_text(", $clusters, "::json)))))"
+        )
+    };
+    (old postgres, $namespaces:literal, $clusters:literal) => {
+        concat!(visible!(@postgres $namespaces), " AND (", $clusters, "::json IS NULL)")
+    };
+    (@postgres $namespaces:literal) => {
+        concat!(
+            "(", $namespaces, "::json IS NULL
+              OR (CASE WHEN EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id)
+                  THEN NOT EXISTS (SELECT 1 FROM test_run_steps s WHERE s.test_run_id = r.id
+                                   AND coalesce(s.namespace, '') <> ALL (ARRAY(SELECT json_array_elements_text(", $namespaces, "::json))))
+                  ELSE coalesce(r.namespace, '') = ANY (ARRAY(SELECT json_array_elements_text(", $namespaces, "::json))) END))"
+        )
+    };
+}
 
 /// Whether the run is in one of these namespaces (JSON, or null for all): its own, or that of a step.
 macro_rules! in_namespaces {
@@ -130,23 +196,29 @@ macro_rules! in_namespaces {
 }
 
 /// The runs that [`RunsWanted`] means: (namespaces as JSON or null, statuses as JSON or null, time or null, name or null, whether
-/// the name is a pattern (0 or 1), id or null, how many)
+/// the name is a pattern (0 or 1), id or null, how many, and the two of `visible!`)
 macro_rules! wanted {
-    (sqlite) => {
-        concat!("SELECT id FROM test_runs r WHERE ", in_namespaces!(sqlite, "$1"), "
+    ($($schema:ident)+) => {
+        concat!(wanted!(@from $($schema)+), " AND ", visible!($($schema)+, "$8", "$9"), " ORDER BY id DESC LIMIT $7")
+    };
+    (@from old $database:ident) => {
+        wanted!(@from $database)
+    };
+    (@from sqlite) => {
+        concat!("SELECT id FROM test_runs r
+         WHERE ", in_namespaces!(sqlite, "$1"), "
            AND ($2 IS NULL OR status IN (SELECT value FROM json_each($2)))
            AND ($3 IS NULL OR coalesce(julianday(started_at), julianday(created_at)) >= julianday($3))
            AND ($4 IS NULL OR ($5 = 0 AND name = $4) OR ($5 = 1 AND name GLOB $4))
-           AND ($6 IS NULL OR id < $6)
-         ORDER BY id DESC LIMIT $7")
+           AND ($6 IS NULL OR id < $6)")
     };
-    (postgres) => {
-        concat!("SELECT id FROM test_runs r WHERE ", in_namespaces!(postgres, "$1"), "
+    (@from postgres) => {
+        concat!("SELECT id FROM test_runs r
+         WHERE ", in_namespaces!(postgres, "$1"), "
            AND ($2::json IS NULL OR status = ANY (ARRAY(SELECT json_array_elements_text($2::json))))
            AND ($3::timestamptz IS NULL OR coalesce(started_at, created_at) >= $3::timestamptz)
            AND ($4::text IS NULL OR ($5 = 0 AND name = $4) OR ($5 = 1 AND name LIKE $4))
-           AND ($6::bigint IS NULL OR id < $6)
-         ORDER BY id DESC LIMIT $7")
+           AND ($6::bigint IS NULL OR id < $6)")
     };
 }
 
@@ -220,7 +292,7 @@ const LIST_RUNS: Statement = Statement {
 const LIST_OLD_RUNS: Statement = Statement {
     sqlite: concat!(
         "WITH page AS (",
-        wanted!(sqlite),
+        wanted!(old sqlite),
         ") ",
         run_columns!(sqlite),
         " FROM page JOIN test_runs r ON r.id = page.id JOIN ",
@@ -229,7 +301,7 @@ const LIST_OLD_RUNS: Statement = Statement {
     ),
     postgres: concat!(
         "WITH page AS (",
-        wanted!(postgres),
+        wanted!(old postgres),
         ") ",
         run_columns!(postgres),
         " FROM page JOIN test_runs r ON r.id = page.id JOIN ",
@@ -266,58 +338,113 @@ const OLD_RUN: Statement = Statement {
     ),
 };
 
-/// (text, the same as a number or null, namespaces as JSON or null for all, time or null) → [`Candidate`]s: those with that id,
-/// external_id or uid, and of those with that name the newest of each namespace; none that was made before the time
-const CANDIDATES: Statement = Statement {
-    sqlite: concat!("
-        SELECT json_object('id', r.id, 'name', name, 'namespace', nullif(namespace, ''), 'external_id', external_id,
-            'by', found.by)
-        FROM (SELECT id, 'id' AS by FROM test_runs WHERE id = $2
-              UNION ALL SELECT id, 'external_id' FROM test_runs WHERE external_id = $1
-              UNION ALL SELECT test_run_id, 'uid' FROM test_run_steps WHERE k6_uid = $1
-              UNION ALL SELECT max(id), 'name' FROM test_runs
-                  WHERE name = $1 AND ($4 IS NULL OR julianday(created_at) >= julianday($4))
-                  GROUP BY coalesce(namespace, '')) found
-        JOIN test_runs r ON r.id = found.id
-        WHERE ", in_namespaces!(sqlite, "$3"), "
-          AND ($4 IS NULL OR julianday(created_at) >= julianday($4))
-        ORDER BY r.id DESC"),
-    postgres: concat!("
-        SELECT json_build_object('id', r.id, 'name', name, 'namespace', nullif(namespace, ''), 'external_id', external_id,
-            'by', found.by)::text
-        FROM (SELECT id, 'id' AS by FROM test_runs WHERE id = $2
-              UNION ALL SELECT id, 'external_id' FROM test_runs WHERE external_id = $1
-              UNION ALL SELECT test_run_id, 'uid' FROM test_run_steps WHERE k6_uid = $1
-              UNION ALL SELECT max(id), 'name' FROM test_runs
-                  WHERE name = $1 AND ($4::timestamptz IS NULL OR created_at >= $4::timestamptz)
-                  GROUP BY coalesce(namespace, '')) found
-        JOIN test_runs r ON r.id = found.id
-        WHERE ", in_namespaces!(postgres, "$3"), "
-          AND ($4::timestamptz IS NULL OR created_at >= $4::timestamptz)
-        ORDER BY r.id DESC"),
-};
+/// (text, the same as a number or null, namespaces as JSON or null for all, time or null, and the two of `visible!`) →
+/// [`Candidate`]s: those with that id, external_id or uid, and of those with that name the newest of each namespace; none that was
+/// made before the time
+macro_rules! candidates {
+    ($($old:ident)?) => {
+        Statement {
+            sqlite: concat!(
+                "SELECT json_object('id', r.id, 'name', name, 'namespace', nullif(namespace, ''), 'external_id', external_id,
+                    'by', found.by)
+                FROM (SELECT id, 'id' AS by FROM test_runs WHERE id = $2
+                      UNION ALL SELECT id, 'external_id' FROM test_runs WHERE external_id = $1
+                      UNION ALL SELECT test_run_id, 'uid' FROM test_run_steps WHERE k6_uid = $1
+                      UNION ALL SELECT max(id), 'name' FROM test_runs r
+                          WHERE name = $1 AND ($4 IS NULL OR julianday(created_at) >= julianday($4)) AND ",
+                visible!($($old)? sqlite, "$5", "$6"),
+                "         GROUP BY coalesce(namespace, '')) found
+                JOIN test_runs r ON r.id = found.id
+                WHERE ", in_namespaces!(sqlite, "$3"), "
+                  AND ($4 IS NULL OR julianday(created_at) >= julianday($4)) AND ",
+                visible!($($old)? sqlite, "$5", "$6"),
+                " ORDER BY r.id DESC"
+            ),
+            postgres: concat!(
+                "SELECT json_build_object('id', r.id, 'name', name, 'namespace', nullif(namespace, ''),
+                    'external_id', external_id, 'by', found.by)::text
+                FROM (SELECT id, 'id' AS by FROM test_runs WHERE id = $2
+                      UNION ALL SELECT id, 'external_id' FROM test_runs WHERE external_id = $1
+                      UNION ALL SELECT test_run_id, 'uid' FROM test_run_steps WHERE k6_uid = $1
+                      UNION ALL SELECT max(id), 'name' FROM test_runs r
+                          WHERE name = $1 AND ($4::timestamptz IS NULL OR created_at >= $4::timestamptz) AND ",
+                visible!($($old)? postgres, "$5", "$6"),
+                "         GROUP BY coalesce(namespace, '')) found
+                JOIN test_runs r ON r.id = found.id
+                WHERE ", in_namespaces!(postgres, "$3"), "
+                  AND ($4::timestamptz IS NULL OR created_at >= $4::timestamptz) AND ",
+                visible!($($old)? postgres, "$5", "$6"),
+                " ORDER BY r.id DESC"
+            ),
+        }
+    };
+}
 
-/// (namespaces as JSON or null for all, time or null) → id of the newest run, as text
-const LATEST: Statement = Statement {
-    sqlite: concat!(
-        "SELECT CAST(id AS TEXT) FROM test_runs r WHERE ",
-        in_namespaces!(sqlite, "$1"),
-        " AND ($2 IS NULL OR julianday(created_at) >= julianday($2)) ORDER BY id DESC LIMIT 1"
-    ),
-    postgres: concat!(
-        "SELECT id::text FROM test_runs r WHERE ",
-        in_namespaces!(postgres, "$1"),
-        " AND ($2::timestamptz IS NULL OR created_at >= $2::timestamptz) ORDER BY id DESC LIMIT 1"
-    ),
-};
+const CANDIDATES: Statement = candidates!();
+const OLD_CANDIDATES: Statement = candidates!(old);
 
-/// (run id) → id of the run before it that has its name and namespace, as text
-const PREVIOUS: Statement = Statement::both(
+/// (namespaces as JSON or null for all, the two of `visible!`, time or null) → id of the newest run, as text
+macro_rules! latest {
+    ($($old:ident)?) => {
+        Statement {
+            sqlite: concat!(
+                "SELECT CAST(id AS TEXT) FROM test_runs r WHERE ",
+                in_namespaces!(sqlite, "$1"),
+                " AND ($4 IS NULL OR julianday(created_at) >= julianday($4)) AND ",
+                visible!($($old)? sqlite, "$2", "$3"),
+                " ORDER BY id DESC LIMIT 1"
+            ),
+            postgres: concat!(
+                "SELECT id::text FROM test_runs r WHERE ",
+                in_namespaces!(postgres, "$1"),
+                " AND ($4::timestamptz IS NULL OR created_at >= $4::timestamptz) AND ",
+                visible!($($old)? postgres, "$2", "$3"),
+                " ORDER BY id DESC LIMIT 1"
+            ),
+        }
+    };
+}
+
+const LATEST: Statement = latest!();
+const OLD_LATEST: Statement = latest!(old);
+
+/// (run id, and the two of `visible!`) → id of the run before it that has its name and namespace, as text
+macro_rules! previous {
+    ($($old:ident)?) => {
+        Statement {
+            sqlite: concat!(
+                "SELECT CAST(id AS TEXT) FROM test_runs r
+                WHERE id < $1 AND name = (SELECT name FROM test_runs WHERE id = $1)
+                  AND coalesce(namespace, '') = (SELECT coalesce(namespace, '') FROM test_runs WHERE id = $1) AND ",
+                visible!($($old)? sqlite, "$2", "$3"),
+                " ORDER BY id DESC LIMIT 1"
+            ),
+            postgres: concat!(
+                "SELECT CAST(id AS TEXT) FROM test_runs r
+                WHERE id < $1 AND name = (SELECT name FROM test_runs WHERE id = $1)
+                  AND coalesce(namespace, '') = (SELECT coalesce(namespace, '') FROM test_runs WHERE id = $1) AND ",
+                visible!($($old)? postgres, "$2", "$3"),
+                " ORDER BY id DESC LIMIT 1"
+            ),
+        }
+    };
+}
+
+const PREVIOUS: Statement = previous!();
+const OLD_PREVIOUS: Statement = previous!(old);
+
+/// The most namespaces that are listed.
+const NAMESPACES: usize = 1_000;
+
+/// (how many) → the namespaces of steps, each found by one look into the index
+const STEP_NAMESPACES: Statement = Statement::both(
     "
-    SELECT CAST(id AS TEXT) FROM test_runs
-    WHERE id < $1 AND name = (SELECT name FROM test_runs WHERE id = $1)
-      AND coalesce(namespace, '') = (SELECT coalesce(namespace, '') FROM test_runs WHERE id = $1)
-    ORDER BY id DESC LIMIT 1",
+    WITH RECURSIVE known(namespace) AS (
+        SELECT min(namespace) FROM test_run_steps
+        UNION ALL
+        SELECT (SELECT min(namespace) FROM test_run_steps WHERE namespace > known.namespace) FROM known
+        WHERE known.namespace IS NOT NULL)
+    SELECT namespace FROM known WHERE namespace IS NOT NULL LIMIT $1",
 );
 
 impl Reader {
@@ -341,6 +468,7 @@ impl Reader {
     ) -> Result<Vec<Read<RunRow>>, StoreError> {
         let namespaces = wanted.namespaces.as_ref().map(json);
         let statuses = wanted.statuses.as_ref().map(json);
+        let (visible, clusters) = wanted.visible.bound();
         let since = wanted.since.map(time::to_sql);
         let is_pattern = wanted.name.as_ref().is_some_and(|name| name.contains('*'));
         let name = wanted.name.as_ref().map(|name| match is_pattern {
@@ -361,7 +489,9 @@ impl Reader {
             &name,
             i64::from(is_pattern),
             wanted.before,
-            i64::from(wanted.limit)
+            i64::from(wanted.limit),
+            &visible,
+            &clusters
         )?;
         Ok(rows.iter().map(|row| read(row)).collect())
     }
@@ -405,11 +535,18 @@ impl Reader {
     /// [`StoreError::Statement`]
     pub(crate) async fn candidates(
         &self,
+        schema: Schema,
         text: &str,
         namespaces: Option<&[String]>,
         after: Option<Timestamp>,
+        visible: &Visible,
     ) -> Result<Vec<Candidate>, StoreError> {
         let number: Option<i64> = text.parse().ok();
+        let statement = match schema.has_clusters() {
+            true => CANDIDATES,
+            false => OLD_CANDIDATES,
+        };
+        let (visible, clusters) = visible.bound();
         let (namespaces, after) = (
             namespaces.map(|names| json(&names)),
             after.map(time::to_sql),
@@ -417,11 +554,13 @@ impl Reader {
         let rows = rows!(
             self,
             "find the run",
-            CANDIDATES,
+            statement,
             text,
             number,
             &namespaces,
-            &after
+            &after,
+            &visible,
+            &clusters
         )?;
         rows_of(rows).map_err(|error| self.failed("find the run", &error))
     }
@@ -432,14 +571,26 @@ impl Reader {
     /// [`StoreError::Statement`]
     pub(crate) async fn latest_run(
         &self,
+        schema: Schema,
         namespaces: Option<&[String]>,
         after: Option<Timestamp>,
+        visible: &Visible,
     ) -> Result<Option<RunId>, StoreError> {
-        let (namespaces, after) = (
-            namespaces.map(|names| json(&names)),
-            after.map(time::to_sql),
-        );
-        let rows = rows!(self, "find the newest run", LATEST, &namespaces, &after)?;
+        let statement = match schema.has_clusters() {
+            true => LATEST,
+            false => OLD_LATEST,
+        };
+        let namespaces = namespaces.map(|names| json(&names));
+        let (visible, clusters) = visible.bound();
+        let rows = rows!(
+            self,
+            "find the newest run",
+            statement,
+            &namespaces,
+            &visible,
+            &clusters,
+            &after.map(time::to_sql)
+        )?;
         Ok(ids(&rows).pop())
     }
 
@@ -447,9 +598,39 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub(crate) async fn previous_run(&self, id: RunId) -> Result<Option<RunId>, StoreError> {
-        let rows = rows!(self, "find the run before", PREVIOUS, id)?;
+    pub(crate) async fn previous_run(
+        &self,
+        schema: Schema,
+        id: RunId,
+        visible: &Visible,
+    ) -> Result<Option<RunId>, StoreError> {
+        let statement = match schema.has_clusters() {
+            true => PREVIOUS,
+            false => OLD_PREVIOUS,
+        };
+        let (visible, clusters) = visible.bound();
+        let rows = rows!(
+            self,
+            "find the run before",
+            statement,
+            id,
+            &visible,
+            &clusters
+        )?;
         Ok(ids(&rows).pop())
+    }
+
+    /// The namespaces that steps are in, in their order; at most a thousand.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn step_namespaces(&self) -> Result<Vec<String>, StoreError> {
+        rows!(
+            self,
+            "list the namespaces",
+            STEP_NAMESPACES,
+            NAMESPACES as i64
+        )
     }
 }
 

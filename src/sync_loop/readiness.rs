@@ -44,6 +44,18 @@ impl Readiness {
         self.fit();
     }
 
+    /// The database, where it may be read.
+    ///
+    /// # Errors
+    /// Why it may not, now.
+    pub(crate) fn store(&self) -> Result<Arc<Store>, String> {
+        if let Some(problem) = self.unfit.borrow().clone() {
+            return Err(problem);
+        }
+        let store = self.store.get().map(Arc::clone);
+        store.ok_or_else(|| "the database is being opened".to_owned())
+    }
+
     /// The database must not be used because of `problem`.
     pub(crate) fn unfit(&self, problem: String) {
         self.unfit.send_replace(Some(problem));

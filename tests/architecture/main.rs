@@ -78,6 +78,7 @@ const PURE: &[&str] = &[
     "src/doctor/finding.rs",
     "src/record/compare/",
     "src/record/log/line.rs",
+    "src/record/log/places.rs",
     "src/record/log/selection.rs",
     "src/record/outcome.rs",
     "src/record/results.rs",

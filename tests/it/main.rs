@@ -41,6 +41,7 @@ mod progress;
 mod prune;
 mod quiet;
 mod rbac;
+mod read_api;
 mod readers;
 mod reading;
 mod reading_compare;

@@ -9,7 +9,7 @@ use crate::k6::summary::{Kind, Unit};
 use crate::store::{Interval, RunId, Status};
 
 /// Runs, held against a base.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Comparison {
     /// The run that the others are held against.
@@ -25,7 +25,7 @@ pub(crate) struct Comparison {
 }
 
 /// One of the runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Compared {
     pub id: RunId,
@@ -43,7 +43,7 @@ pub(crate) struct Compared {
 }
 
 /// How many verdicts there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Tally {
     pub worse: usize,
@@ -56,7 +56,7 @@ pub(crate) struct Tally {
 }
 
 /// A step of the runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StepCompared {
     /// The base's name for it, or that of the first that has it.
@@ -74,7 +74,7 @@ pub(crate) struct StepCompared {
 }
 
 /// A step in another run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StepMatch {
     /// Its name there; `None`: the run does not have it.
@@ -86,7 +86,7 @@ pub(crate) struct StepMatch {
 }
 
 /// One stat of a metric in all runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MetricCompared {
     /// With its submetric's tags.
@@ -102,7 +102,7 @@ pub(crate) struct MetricCompared {
 }
 
 /// A value of another run, held against the base's.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ValueCompared {
     /// `None`: it has none.
@@ -115,7 +115,7 @@ pub(crate) struct ValueCompared {
 }
 
 /// A check in all runs, by the part of it that failed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CheckCompared {
     /// Groups and name, as k6 writes them; `None`: not every run tells the groups, and checks of one name are taken together.
@@ -127,7 +127,7 @@ pub(crate) struct CheckCompared {
 }
 
 /// How often a check was made, and how it went.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CheckCounts {
     /// `None`: not every runner tells it.
@@ -138,7 +138,7 @@ pub(crate) struct CheckCounts {
 }
 
 /// A check of another run, held against the base's.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CheckOther {
     /// `None`: it has no such check.
@@ -151,7 +151,7 @@ pub(crate) struct CheckOther {
 }
 
 /// A threshold in all runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ThresholdCompared {
     pub metric: String,
@@ -163,7 +163,7 @@ pub(crate) struct ThresholdCompared {
 }
 
 /// In how many runners a threshold failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Judged {
     /// How many judged it.
@@ -172,7 +172,7 @@ pub(crate) struct Judged {
 }
 
 /// A threshold of another run, held against the base's.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ThresholdOther {
     /// `None`: it is not there, or nothing is known of it.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::k6::summary::{Kind, Unit};
 
 /// Which way is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Direction {
     /// Times, errors.

@@ -8,7 +8,7 @@ use super::direction::Direction;
 use crate::store::Interval;
 
 /// What a comparison of two values says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Verdict {
     /// Certainly worse.

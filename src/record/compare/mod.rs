@@ -82,3 +82,17 @@ fn tally(steps: &[StepCompared], at: usize) -> Tally {
 
 #[cfg(test)]
 mod tests;
+
+/// The part of the base's value up to which a change is no difference, as people write it: `10%`.
+///
+/// # Errors
+/// Says what it must be.
+pub(crate) fn tolerance(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    match number.parse::<f64>() {
+        Ok(percent) if percent.is_finite() && (0.0..=1_000.0).contains(&percent) => {
+            Ok(percent / 100.0)
+        }
+        _ => Err("it must be from 0% to 1000%, such as 10%".to_owned()),
+    }
+}

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::error::LogError;
-use super::head::Start;
-use super::line::Position;
-use super::selection::{LogContainer, LogWanted};
+use super::head::{Start, times_of};
+use super::line::{LineId, Position};
+use super::selection::{LogContainer, LogWanted, NoSuchPart};
 use crate::k6;
 use crate::record::Record;
 use crate::store::{StoreError, StreamId};
@@ -22,7 +22,7 @@ pub(super) async fn starts(
 ) -> Result<Vec<Start>, LogError> {
     let mut starts = vec![Start::default(); containers.len()];
     let ids: Vec<StreamId> = containers.iter().map(|container| container.id).collect();
-    let ends = match (wanted.since, wanted.tail) {
+    let known_ends = match (wanted.since, wanted.tail) {
         (None, None | Some(1..)) => HashMap::new(),
         _ => ends(record, &ids).await?,
     };
@@ -30,12 +30,16 @@ pub(super) async fn starts(
         let found = places(record.reader.chunks_since(&ids, since).await?);
         for (start, id) in starts.iter_mut().zip(&ids) {
             start.since = Some(since);
-            start.at = found.get(id).or(ends.get(id)).copied().unwrap_or_default();
+            start.at = found
+                .get(id)
+                .or(known_ends.get(id))
+                .copied()
+                .unwrap_or_default();
         }
     }
     match wanted.tail {
         None => {}
-        Some(0) => skip(&mut starts, &ids, &ends),
+        Some(0) => skip(&mut starts, &ids, &known_ends),
         Some(count) => {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             skip(&mut starts, &ids, &last_lines(record, &ids, count).await?);
@@ -56,10 +60,68 @@ pub(super) async fn starts(
             skip(&mut starts, &ids, &last);
         }
     }
+    if let Some(line) = wanted.from_line {
+        let container = containers
+            .iter()
+            .find(|container| container.id == line.stream);
+        let time = match container {
+            Some(container) => time_of(record, container, line.at).await?,
+            None => return Err(NoSuchPart(format!("from: there is no line {line}")).into()),
+        };
+        let found = places(record.reader.chunks_since(&ids, time).await?);
+        let ends = ends(record, &ids).await?;
+        for (start, id) in starts.iter_mut().zip(&ids) {
+            let at = found.get(id).or(ends.get(id)).copied().unwrap_or_default();
+            *start = match *id == line.stream {
+                true => Start {
+                    at: line.at,
+                    ..Start::default()
+                },
+                false => Start {
+                    at,
+                    since: Some(time),
+                    ..Start::default()
+                },
+            };
+        }
+    }
+    if let Some(places) = &wanted.from {
+        for (start, id) in starts.iter_mut().zip(&ids) {
+            if let Some(place) = places.0.get(id) {
+                *start = Start {
+                    at: place.at,
+                    told: Some(place.gaps),
+                    ..Start::default()
+                };
+            }
+        }
+    }
     for start in &mut starts {
         start.in_the_middle = start.at != Position::default() || start.since.is_some();
     }
     Ok(starts)
+}
+
+/// When this line was written.
+async fn time_of(record: &Record, container: &LogContainer, at: Position) -> Result<i64, LogError> {
+    let rows = record
+        .reader
+        .chunk_rows_of(record.schema, container.id, at.seq, 1)
+        .await?;
+    let Some(row) = rows.first().filter(|row| row.seq == at.seq) else {
+        let line = LineId {
+            stream: container.id,
+            at,
+        };
+        return Err(NoSuchPart(format!("from: there is no line {line}")).into());
+    };
+    let lines = usize::try_from(row.chunk.lines).unwrap_or(usize::MAX);
+    let times = times_of(row.seq, &row.chunk, lines).map_err(|damage| LogError::Damaged {
+        container: container.name(),
+        seq: damage.seq,
+        problem: damage.problem,
+    })?;
+    Ok(times.get(at.line).copied().unwrap_or(row.chunk.last_ts))
 }
 
 /// Begins no earlier than there.

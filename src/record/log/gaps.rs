@@ -28,6 +28,8 @@ impl Passed {
 pub(super) struct Gaps {
     known: Vec<RunGap>,
     to_come: Vec<RunGap>,
+    /// How many of them were told.
+    pub(super) told: usize,
 }
 
 impl Gaps {
@@ -41,6 +43,12 @@ impl Gaps {
         self.to_come.extend(&new);
         self.known.extend(&new);
         !new.is_empty()
+    }
+
+    /// So many were told already, the first.
+    pub(super) fn skip(&mut self, told: usize) {
+        self.told = told;
+        self.to_come.drain(..told.min(self.to_come.len()));
     }
 
     pub(super) fn are_over(&self) -> bool {
@@ -79,6 +87,7 @@ impl Gaps {
     }
 
     pub(super) fn take(&mut self, index: usize) -> RunGap {
+        self.told += 1;
         self.to_come.remove(index)
     }
 }

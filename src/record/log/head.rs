@@ -15,6 +15,8 @@ pub(super) struct Start {
     pub since: Option<i64>,
     /// Lines before are left out.
     pub in_the_middle: bool,
+    /// Somebody had read up to there, and had been told so many gaps.
+    pub told: Option<usize>,
 }
 
 /// A chunk is not what it says of itself.
@@ -52,7 +54,7 @@ pub(super) struct Run {
     from: usize,
     to: usize,
     first: usize,
-    lines: usize,
+    pub(super) lines: usize,
 }
 
 /// One container's log, as far as it is read.
@@ -84,6 +86,7 @@ impl Head {
             may_grow: false,
         };
         head.start.in_the_middle |= start.at != Position::default() || start.since.is_some();
+        head.start.in_the_middle &= start.told.is_none();
         head
     }
 
@@ -326,7 +329,7 @@ fn prefix(
 }
 
 /// When each line of a chunk was written. In chunks from before that was kept, times between those of the first and the last line.
-fn times_of(seq: i64, chunk: &Chunk, lines: usize) -> Result<Vec<i64>, Damage> {
+pub(super) fn times_of(seq: i64, chunk: &Chunk, lines: usize) -> Result<Vec<i64>, Damage> {
     let damage = |problem: String| Damage { seq, problem };
     match chunk.times() {
         Err(error) => Err(damage(format!("has no right times of its lines: {error}"))),

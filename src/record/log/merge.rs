@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use super::gaps::Passed;
 use super::head::{Damage, Head, Run, Start};
 use super::line::Position;
+use super::places::{Place, Places};
 use crate::store::{ChunkRow, RunGap, StreamId};
 
 /// What comes next.
@@ -57,6 +58,9 @@ impl Merge {
     pub(super) fn add(&mut self, stream: StreamId, start: Start, gaps: &[RunGap]) {
         let mut head = Head::new(stream, start);
         head.gaps.learn(gaps);
+        if let Some(told) = start.told {
+            head.gaps.skip(told);
+        }
         self.wanting.insert(self.heads.len());
         self.heads.push(head);
     }
@@ -84,6 +88,21 @@ impl Merge {
     pub(super) fn place(&self, index: usize) -> (StreamId, Position) {
         let head = &self.heads[index];
         (head.stream, head.at)
+    }
+
+    /// How far each container was read: what was given out last counts as read. Only where times are wanted.
+    pub(super) fn places(&self) -> Places {
+        let place = |(index, head): (usize, &Head)| {
+            let mut at = head.at;
+            if let Some((lent, run)) = self.lent
+                && lent == index
+            {
+                at.line += run.lines;
+            }
+            let gaps = head.gaps.told;
+            (head.stream, Place { at, gaps })
+        };
+        Places(self.heads.iter().enumerate().map(place).collect())
     }
 
     /// How many containers are not at their ends.

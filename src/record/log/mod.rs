@@ -13,6 +13,7 @@ mod gaps;
 mod head;
 mod line;
 mod merge;
+mod places;
 mod reader;
 mod selection;
 
@@ -21,5 +22,6 @@ pub(crate) use self::filter::Grep;
 #[cfg(test)]
 pub(crate) use self::line::Position;
 pub(crate) use self::line::{LineId, LogGap, LogItem, LogLine, LogLines};
+pub(crate) use self::places::Places;
 pub(crate) use self::reader::{Log, Seen};
 pub(crate) use self::selection::{Labels, LogContainer, LogWanted};

@@ -11,6 +11,7 @@ use super::error::LogError;
 use super::head::Damage;
 use super::line::{LogGap, LogItem, LogLines};
 use super::merge::{Merge, Step};
+use super::places::Places;
 use super::selection::{LogContainer, LogWanted};
 use crate::record::Record;
 use crate::record::run::containers_of;
@@ -71,7 +72,7 @@ impl Log {
         let mut log = Self {
             record: record.clone(),
             run,
-            merge: Merge::new(BUDGET, wanted.timed),
+            merge: Merge::new(wanted.budget.unwrap_or(BUDGET), wanted.timed),
             wanted,
             containers: Vec::new(),
             indices: HashMap::new(),
@@ -82,7 +83,9 @@ impl Log {
         };
         log.refresh(true).await?;
         // Who comes later is shown from its beginning.
-        log.wanted.is_tail = log.wanted.tail.take().is_some();
+        log.wanted.is_tail = log.wanted.tail.take().is_some()
+            || log.wanted.from.take().is_some()
+            || log.wanted.from_line.take().is_some();
         Ok(log)
     }
 
@@ -124,6 +127,11 @@ impl Log {
         })))
     }
 
+    /// How far it was read: what was given out last counts as read. Only of a log that was opened with times.
+    pub(crate) fn places(&self) -> Places {
+        self.merge.places()
+    }
+
     /// Looks how far the run is. If it has gone on, there may be more to read, and more containers.
     ///
     /// # Errors
@@ -132,7 +140,15 @@ impl Log {
         // What was opened goes on answering, and nothing new would ever come.
         self.record.reader.still_there()?;
         let states = self.record.states(&[self.run]).await?;
-        let Some(state) = states.first().copied() else {
+        self.see(states.first().copied()).await
+    }
+
+    /// The same where somebody else has looked; `None`: the run is gone.
+    ///
+    /// # Errors
+    /// [`LogError::Store`]
+    pub(crate) async fn see(&mut self, state: Option<RunState>) -> Result<Seen, LogError> {
+        let Some(state) = state else {
             return Ok(Seen {
                 has_ended: true,
                 is_active: false,

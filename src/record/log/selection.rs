@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::super::outcome::has_failed;
 use super::super::run::Container;
+use super::line::LineId;
+use super::places::Places;
 use crate::store::{Role, RunStep, StreamId};
 
 /// The run has no such step or runner; and which it has.
@@ -32,6 +34,14 @@ pub(crate) struct LogWanted {
     pub timed: bool,
     /// More may come: the ends of logs are not their last ends.
     pub follow: bool,
+    /// Of containers in these namespaces only; `None`: in all.
+    pub namespaces: Option<Vec<String>>,
+    /// Goes on from there. `since`, `tail` and `failed` do not count for containers that have a place.
+    pub from: Option<Places>,
+    /// Begins with this line, and in other containers with what was written then or later.
+    pub from_line: Option<LineId>,
+    /// What the beginnings of all logs together may take in memory, bytes; `None`: 16 MiB.
+    pub budget: Option<usize>,
 }
 
 /// What a line's container is called.
@@ -141,7 +151,10 @@ impl LogWanted {
                 || *wanted == labels.test_run
                 || *wanted == container.step_position.to_string()
         };
-        (self.steps.is_empty() || self.steps.iter().any(is_of_step))
+        self.namespaces.as_ref().is_none_or(|names| {
+            let namespace = labels.namespace.as_ref();
+            namespace.is_some_and(|namespace| names.contains(namespace))
+        }) && (self.steps.is_empty() || self.steps.iter().any(is_of_step))
             && (self.roles.is_empty() || self.roles.contains(&labels.role))
             && (self.runners.is_empty()
                 || labels

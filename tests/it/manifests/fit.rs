@@ -359,6 +359,8 @@ fn the_deployment_of_each_overlay_is_as_meant() {
         let (args, replicas, strategy, database) = match name {
             "base"
             | "overlays/organizer"
+            | "overlays/pages"
+            | "base with organizer, pages"
             | "overlays/monitoring"
             | "overlays/prune"
             | "base with sync-once-pod.yaml" => (&plain[..], 1, "Recreate", "sqlite"),
@@ -410,6 +412,10 @@ fn the_deployment_of_each_overlay_is_as_meant() {
             .iter()
             .any(|variable| variable["name"] == "K6_SYNC_API_KEY");
         assert_eq!(has_key, name.contains("organizer"), "{name}");
+        let has_cookie_key = items(&container["env"])
+            .iter()
+            .any(|variable| variable["name"] == "K6_SYNC_COOKIE_KEY");
+        assert_eq!(has_cookie_key, name.contains("pages"), "{name}");
     }
     assert!(seen >= 14 || !has_kubectl("the overlays are not compared"));
 }

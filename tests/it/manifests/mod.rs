@@ -152,6 +152,7 @@ fn render_all() -> Vec<Rendering> {
             "monitoring",
         ][..],
         &["organizer", "monitoring", "all-namespaces"],
+        &["organizer", "pages"],
         &["cronjob", "postgres", "all-namespaces"],
         &["cronjob", "hold"],
         &["prune", "postgres"],

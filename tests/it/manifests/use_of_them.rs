@@ -98,6 +98,9 @@ fn roles_grant_what_the_tables_say() {
             expected.insert("k6sync-organizer", organizer.clone());
             bound.push("system:auth-delegator");
         }
+        if name.contains("pages") {
+            bound.push("system:auth-delegator");
+        }
         assert_eq!(cluster_roles, expected, "{name}");
         // No one but k6sync gets anything in the whole cluster.
         let bindings: BTreeSet<&str> = rendering

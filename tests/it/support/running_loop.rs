@@ -276,13 +276,37 @@ pub fn answer(text: &str) -> Answer {
         .unwrap_or_else(|| panic!("this is no answer: `{text}`"));
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap();
-    let headers = lines
+    let headers: Vec<(String, String)> = lines
         .map(|line| line.split_once(':').unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
+    let is_chunked = headers
+        .iter()
+        .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     Answer {
         status: status.parse().unwrap(),
         headers,
-        body: body.to_owned(),
+        body: match is_chunked {
+            true => unchunked(body),
+            false => body.to_owned(),
+        },
+    }
+}
+
+/// A body that came in chunks, to its end.
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while !body.is_empty() {
+        let (length, rest) = body.split_once("\r\n").unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        whole.push_str(&rest[..length]);
+        if length == 0 {
+            return whole;
+        }
+        body = &rest[length + 2..];
+    }
+    match whole.is_empty() {
+        true => whole,
+        false => panic!("the body broke off after `{whole}`"),
     }
 }

@@ -1,0 +1,112 @@
+//! An answer that is not what was asked for, and why.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::access::Denied;
+use crate::record::NamingError;
+use crate::record::log::LogError;
+use crate::store::StoreError;
+
+/// Why something is not answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: StatusCode,
+    pub(crate) error: String,
+    /// Seconds.
+    pub(crate) retry_after: Option<u64>,
+    /// Signing in helps.
+    #[allow(dead_code, reason = "the pages come next")]
+    pub(crate) sign_in: bool,
+}
+
+/// An error as JSON.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Error {
+    /// What is wrong, and what to do.
+    error: String,
+}
+
+/// `Retry-After` where something is away or full, seconds.
+const AWAY: u64 = 5;
+
+impl Refusal {
+    pub(crate) fn new(code: StatusCode, error: impl Into<String>) -> Self {
+        Self {
+            code,
+            error: error.into(),
+            retry_after: None,
+            sign_in: false,
+        }
+    }
+
+    pub(crate) fn bad(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// It may be answered later.
+    pub(crate) fn away(error: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(AWAY),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+        }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        Self {
+            retry_after: denied.retry_after(),
+            sign_in: matches!(denied, Denied::Nobody | Denied::Unknown(_)),
+            ..Self::new(denied.code(), denied.to_string())
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::away(error.to_string())
+    }
+}
+
+impl From<NamingError> for Refusal {
+    fn from(error: NamingError) -> Self {
+        match error {
+            NamingError::NoSuchRun(_) => Self::new(StatusCode::NOT_FOUND, error.to_string()),
+            NamingError::Ambiguous { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
+            NamingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogError> for Refusal {
+    fn from(error: LogError) -> Self {
+        match error {
+            // As the command says it, whose options they are.
+            LogError::NoSuch(problem) => Self::bad(problem.to_string().trim_start_matches("--")),
+            LogError::Damaged { .. } | LogError::Missing { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
+            LogError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let error = Error { error: self.error };
+        let mut response = (self.code, Json(error)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.code == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
