@@ -112,6 +112,7 @@ fn wanted(args: &Logs) -> LogWanted {
         tail: args.tail,
         timed: args.timestamps || args.output == OutputFormat::Json,
         follow: args.follow,
+        ..LogWanted::default()
     }
 }
 
