@@ -1,4 +1,5 @@
-//! The loop's HTTP server: health, readiness, metrics, and the job-control API with its authorization.
+//! The loop's HTTP server: health, readiness, metrics, and the job-control API with its authorization. And the pages, which
+//! `k6sync ui` serves too, by a door of its own (`local`).
 //!
 //! It never decides what a cycle does: it shows what the loop says about itself, and writes actions into the control ConfigMap.
 
@@ -8,6 +9,9 @@ pub(crate) mod auth;
 mod connections;
 pub(crate) mod job_api;
 pub mod job_request;
+pub(crate) mod local;
+#[allow(dead_code, reason = "the loop serves them next")]
+pub(crate) mod pages;
 mod refusals;
 mod review;
 #[allow(dead_code, reason = "the API and the pages come next")]
