@@ -70,6 +70,11 @@ fn of_tail(step_id: StepId, stream_id: StreamId, tail: &str) -> ErrorLines {
     }
 }
 
+/// Whether the line says of itself that it is of level error or worse.
+fn says_error(line: &str) -> bool {
+    k6::level(line).is_some_and(k6::Level::is_error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,9 +115,4 @@ mod tests {
         let said = of(&"é".repeat(500_000));
         assert_eq!(said.lines[0].len(), LINE_BYTES + '…'.len_utf8());
     }
-}
-
-/// Whether the line says of itself that it is of level error or worse.
-fn says_error(line: &str) -> bool {
-    k6::level(line).is_some_and(k6::Level::is_error)
 }

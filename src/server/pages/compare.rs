@@ -207,11 +207,11 @@ impl StepTables {
             }
         }
         let thresholds = step.thresholds.iter().map(|row| {
-            let others = row.others.iter().map(|other| Cell {
+            let others = row.others.iter().enumerate().map(|(at, other)| Cell {
                 value: words_of::judged(other.judged),
                 change: String::new(),
                 verdict: Some(badge(other.verdict)),
-                reason: other.reason.as_deref().map(values::message),
+                reason: reason(step, at, other.reason.as_deref()),
                 bar: None,
             });
             Row {
@@ -224,11 +224,11 @@ impl StepTables {
             let rate = |counts: Option<crate::record::compare::CheckCounts>| {
                 words_of::exact(counts.and_then(|counts| counts.fail_rate))
             };
-            let others = row.others.iter().map(|other| Cell {
+            let others = row.others.iter().enumerate().map(|(at, other)| Cell {
                 value: words_of::counts(other.counts),
                 change: words_of::change(other.change_percent, other.verdict),
                 verdict: Some(badge(other.verdict)),
-                reason: other.reason.as_deref().map(values::message),
+                reason: reason(step, at, other.reason.as_deref()),
                 bar: None,
             });
             let mut cells = with_base(words_of::counts(row.base), others);
@@ -241,11 +241,11 @@ impl StepTables {
             }
         });
         let metrics = step.metrics.iter().map(|row| {
-            let others = row.others.iter().map(|other| Cell {
+            let others = row.others.iter().enumerate().map(|(at, other)| Cell {
                 value: words_of::value(row, other.value),
                 change: words_of::change(other.change_percent, other.verdict),
                 verdict: Some(badge(other.verdict)),
-                reason: other.reason.as_deref().map(values::message),
+                reason: reason(step, at, other.reason.as_deref()),
                 bar: None,
             });
             let mut cells = with_base(words_of::value(row, row.base), others);
@@ -271,6 +271,17 @@ impl StepTables {
                 .collect(),
         }
     }
+}
+
+/// Why it is not comparable, unless that is said of the whole step.
+fn reason(step: &StepCompared, at: usize, reason: Option<&str>) -> Option<String> {
+    let of_step = step
+        .others
+        .get(at)
+        .and_then(|other| other.reason.as_deref());
+    reason
+        .filter(|reason| Some(*reason) != of_step)
+        .map(values::message)
 }
 
 fn table(name: &'static str, mut rows: Vec<Row>) -> Table {

@@ -125,7 +125,7 @@ pub(super) async fn page(
         frame: Frame::of("Job", "job", &visitor),
         readonly: match (&pages.job, visitor.sight.organizes) {
             (None, _) => {
-                "This page is made from the database alone. `k6sync job status` asks the cluster, and start and stop switch sync on and off."
+                "This page is made from the database alone: whether sync is on, k6sync job status asks the cluster, and k6sync job start and stop change it."
             }
             (Some(_), false) => {
                 "Organizers can start and stop it here: those who may update its ConfigMap."
@@ -251,7 +251,7 @@ impl Part {
 
 /// How long each of the last cycles took, the newest at the right; those with errors are hatched. No style, no script.
 fn chart(cycles: &[CycleRecord]) -> Option<String> {
-    const WIDTH: f64 = 720.0;
+    const WIDTH: f64 = 1_100.0;
     const HEIGHT: f64 = 120.0;
     const LEFT: f64 = 70.0;
     const FOOT: f64 = 20.0;

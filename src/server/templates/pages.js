@@ -213,6 +213,12 @@ function logView(box) {
   const last = () => [...lines.children].findLast((child) => child.dataset.mark)?.dataset.mark;
   const isAtBottom = () => box.scrollHeight - box.scrollTop - box.clientHeight < 4;
 
+  /** Scrolls the log alone, not the page. */
+  function centre(element) {
+    const distance = element.getBoundingClientRect().top - box.getBoundingClientRect().top;
+    box.scrollTop += distance - box.clientHeight / 2;
+  }
+
   async function load(fields) {
     const query = new URLSearchParams(fields);
     if (container()) query.set("container", container());
@@ -239,7 +245,7 @@ function logView(box) {
     const target = state.target && document.getElementById(state.target);
     if (target) {
       target.classList.add("target");
-      target.scrollIntoView({ block: "center" });
+      centre(target);
     } else box.scrollTop = where === "end" ? box.scrollHeight : 0;
     if (state.said) say(state.said);
   }
@@ -455,7 +461,7 @@ function logView(box) {
     const there = document.getElementById(id);
     if (there) {
       mark();
-      there.scrollIntoView({ block: "center" });
+      centre(there);
     } else await show({ line: hits[at] });
     showFollowing();
     tell();
@@ -523,7 +529,7 @@ function logView(box) {
   const target = wanted && document.getElementById(wanted);
   if (target) {
     target.classList.add("target");
-    target.scrollIntoView({ block: "center" });
+    centre(target);
   } else if (wanted) show({ line: wanted.slice(1) });
   if (query.get("q")) {
     choose.dataset.text = query.get("q");

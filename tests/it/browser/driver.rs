@@ -45,6 +45,19 @@ fn program(names: &[&str]) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// All bytes that an answer's head promises have come.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .map(|length| length.trim().parse::<usize>().unwrap());
+    answer.len() - end - 4 >= length.expect("an answer without a length")
+}
+
 impl Browser {
     /// Starts one; `None`: there is none here, which is said.
     pub async fn start() -> Option<Self> {
@@ -132,8 +145,11 @@ impl Browser {
         let answer = timeout(Duration::from_secs(90), async {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
+            // It leaves the connection open, whatever it is told.
             let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).await.unwrap();
+            while !is_whole(&answer) {
+                assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+            }
             String::from_utf8(answer).unwrap()
         })
         .await

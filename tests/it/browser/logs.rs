@@ -34,7 +34,7 @@ async fn a_long_log_is_searched_and_jumped_about_in(database: Database) {
     let (after, before) = (line_time(2_000), line_time(2_002));
     database
         .execute(&format!(
-            "INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, detected_at)
+            "INSERT INTO log_gaps (stream_id, after_ts, before_ts, cause, noticed_at)
              SELECT id, {after}, {before}, 'rotated', '2026-11-23T04:00:00Z' FROM log_streams WHERE pod_name = '{}'",
             pods[0]
         ))
