@@ -6,11 +6,13 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::answer::html;
+use super::frame::Frame;
 use super::problem::Problem;
 use super::query::Query;
 use super::run::seen;
+use super::state::Pages;
 use super::visitor::Visitor;
-use super::{Frame, Pages, html};
 use crate::record::compare::{Compared, Comparison, StepCompared, Verdict, compare};
 use crate::report::compare as words_of;
 use crate::report::html::{Badge, Time};

@@ -12,11 +12,12 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use jiff::Timestamp;
 
+use super::frame::VERSION;
 use super::problem::Problem;
 use super::query::Query;
 use super::run::seen;
+use super::state::Pages;
 use super::visitor::Visitor;
-use super::{Pages, VERSION};
 use crate::record::Run;
 use crate::record::log::{Log, LogItem, LogWanted};
 use crate::report;

@@ -10,19 +10,19 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use subtle::ConstantTimeEq;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::answer::{html, unless_known};
+use super::frame::Frame;
 use super::problem::Problem;
 use super::query::Query;
-use super::runs::unless_known;
+use super::state::{JobPart, Pages};
 use super::visitor::Visitor;
-use super::{Frame, Pages, html};
 use crate::record::CycleRecord;
 use crate::report::html::{Badge, Time};
 use crate::report::values;
 use crate::report::verdict::Tone;
-use crate::sync_loop::control::{Action, Control, ControlMap, Interval};
+use crate::sync_loop::control::{Action, Control, Interval};
 use crate::sync_loop::election::Leadership;
 
 /// Cycles of the chart and of the table of errors.
@@ -31,14 +31,6 @@ const CYCLES: i64 = 60;
 const ERRORS: usize = 20;
 /// Nobody who looks waits longer for the cluster.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What a loop knows of the job.
-pub(crate) struct JobPart {
-    pub control: ControlMap,
-    pub leadership: watch::Receiver<Leadership>,
-    /// What this instance is called.
-    pub instance: String,
-}
 
 #[derive(Template)]
 #[template(path = "job.html", config = "src/server/askama.toml")]

@@ -3,9 +3,10 @@
 use askama::Template;
 use axum::response::Response;
 
+use super::answer::html;
+use super::frame::Frame;
 use super::problem::Problem;
 use super::visitor::Visitor;
-use super::{Frame, html};
 
 #[derive(Template)]
 #[template(path = "login.html", config = "src/server/askama.toml")]

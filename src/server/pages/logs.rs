@@ -13,12 +13,15 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::answer::html;
+use super::choice::Choice;
+use super::frame::Frame;
 use super::log_lines::{LinePart, Lines, LinesAlone};
 use super::problem::Problem;
 use super::query::Query;
 use super::run::seen;
+use super::state::Pages;
 use super::visitor::Visitor;
-use super::{Frame, Pages, html};
 use crate::record::log::{
     Begin, Found, Grep, LineId, LogEnd, LogWanted, Mark, Part, Place, Sought, Window,
 };
@@ -65,13 +68,6 @@ struct Page {
     text: String,
     /// Where it is told that there are new lines.
     follow: Option<String>,
-}
-
-/// What can be chosen in a form.
-pub(super) struct Choice {
-    pub value: String,
-    pub name: String,
-    pub is_chosen: bool,
 }
 
 /// Which containers' lines are wanted.

@@ -3,10 +3,10 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 
+use super::frame::Frame;
 use super::visitor::Visitor;
-use super::{Frame, html};
 use crate::record::NamingError;
 use crate::record::log::LogError;
 use crate::store::StoreError;
@@ -119,8 +119,8 @@ impl IntoResponse for Problem {
             todo,
         };
         let status = self.status();
-        let mut response = match html(&page) {
-            Ok(response) => response,
+        let mut response = match page.render() {
+            Ok(text) => Html(text).into_response(),
             // It has no words of its own left.
             Err(_) => self.to_string().into_response(),
         };

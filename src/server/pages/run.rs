@@ -8,11 +8,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use jiff::Timestamp;
 
+use super::answer::{html, unless_known};
+use super::frame::Frame;
 use super::problem::Problem;
 use super::query::Query;
-use super::runs::unless_known;
+use super::state::Pages;
 use super::visitor::Visitor;
-use super::{Frame, Pages, html};
 use crate::record::{Record, Run, has_failed};
 use crate::report::html::{MetricTable, RunView, metrics};
 use crate::report::{values, verdict};

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use jiff::{Span, SpanRelativeTo, Timestamp};
-use sha2::{Digest, Sha256};
 
-use super::logs::Choice;
+use super::answer::{html, unless_known};
+use super::choice::Choice;
+use super::frame::Frame;
 use super::problem::Problem;
 use super::query::Query;
+use super::state::Pages;
 use super::visitor::Visitor;
-use super::{Frame, Pages, html};
 use crate::record::{Record, RunRow, Runs, RunsWanted};
 use crate::report::html::{Badge, Time};
 use crate::report::verdict::{self, Tone};
@@ -101,33 +101,6 @@ pub(super) async fn page(
             .any(|field| query.get(field).is_some()),
         rows,
     })
-}
-
-/// The fragment, or that it is as it was.
-pub(super) fn unless_known(
-    fragment: &impl Template,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
-    let text = fragment.render().map_err(|error| Problem::Internal {
-        problem: error.to_string(),
-    })?;
-    let hash = Sha256::digest(&text);
-    let hash: String = hash[..12]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let tag = format!("W/\"{hash}\"");
-    let known = headers.get(IF_NONE_MATCH);
-    let headers = [(ETAG, tag.clone()), (CACHE_CONTROL, "no-cache".to_owned())];
-    Ok(
-        match known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
-            true => (StatusCode::NOT_MODIFIED, headers).into_response(),
-            false => {
-                let html = [(CONTENT_TYPE, "text/html; charset=utf-8")];
-                (headers, html, text).into_response()
-            }
-        },
-    )
 }
 
 /// A page of those that may be seen.
