@@ -197,6 +197,8 @@ function logView(box) {
   let lines = document.getElementById("lines");
   let state = of(lines);
   let isBusy = false;
+  /** Which lines are shown: what was asked for others before is too late. */
+  let shown = 0;
   let isFollowing = false;
   let hits = [];
   let hitIds = new Set();
@@ -233,8 +235,10 @@ function logView(box) {
 
   /** Other lines instead of those that are there. */
   async function show(fields, where) {
+    const mine = ++shown;
     isBusy = true;
     const element = await load(fields);
+    if (mine !== shown) return;
     isBusy = false;
     if (!element) return say("The log can't be read now.");
     lines.replaceWith(element);
@@ -269,8 +273,10 @@ function logView(box) {
 
   async function forward() {
     if (isBusy || !state.after) return;
+    const mine = shown;
     isBusy = true;
     const element = await load({ after: last() });
+    if (mine !== shown) return;
     if (element) {
       const { after, live, ends } = of(element);
       Object.assign(state, { after, live, ends });
@@ -283,8 +289,10 @@ function logView(box) {
 
   async function backward() {
     if (isBusy || !state.before || !first()) return;
+    const mine = shown;
     isBusy = true;
     const element = await load({ before: first() });
+    if (mine !== shown) return;
     if (element) {
       state.before = of(element).before;
       const height = box.scrollHeight;
@@ -299,8 +307,10 @@ function logView(box) {
   /** What has come since. */
   async function fresh() {
     if (isBusy || state.after || state.ends === undefined) return;
+    const mine = shown;
     isBusy = true;
     const element = await load({ ends: state.ends, lines: MOST_LINES });
+    if (mine !== shown) return;
     if (element) {
       const { after, live, ends } = of(element);
       Object.assign(state, { after, live });
