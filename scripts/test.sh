@@ -85,6 +85,31 @@ install_checkers() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q tidy libxml2-utils > /dev/null 2>&1 || say "tidy and xmllint could not be installed"
 }
 
+# A browser and what drives it, and axe-core, which looks for what keeps people out; without them the tests of the pages say that they
+# show less, and fail where CI=true.
+axe_version=4.14.1
+axe_sha256=e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+install_browser() {
+    if [ ! -f target/tools/axe.min.js ]; then
+        say "Fetching axe-core $axe_version"
+        mkdir -p target/tools
+        local archive=target/tools/axe-core-$axe_version.tgz
+        if { (cd target/tools && npm pack --silent "axe-core@$axe_version" > /dev/null 2>&1) ||
+            curl -fsSL -o "$archive" "https://registry.npmjs.org/axe-core/-/axe-core-$axe_version.tgz"; } &&
+            echo "$axe_sha256  $archive" | sha256sum --check --quiet; then
+            tar -xzf "$archive" -C target/tools --strip-components=1 package/axe.min.js
+        else
+            say "axe-core could not be fetched"
+        fi
+        rm -f "$archive"
+    fi
+    if command -v chromedriver > /dev/null && command -v chromium > /dev/null; then return; fi
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then return; fi
+    say "Installing chromium and chromium-driver"
+    apt-get update -q > /dev/null 2>&1 || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q chromium chromium-driver > /dev/null 2>&1 || say "chromium could not be installed"
+}
+
 log=
 figures=
 supply_chain=
@@ -123,6 +148,7 @@ else
 fi
 install_pgbouncer
 install_checkers
+[ -n "$quick" ] || install_browser
 log=$(mktemp)
 figures=$(mktemp)
 export K6SYNC_TEST_FIGURES=$figures

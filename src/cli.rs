@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 
 use self::common::duration;
 pub use self::common::{Common, HoldMode, OutputFormat, Remote};
-use self::reading::{Compare, Completions, Doctor, Logs, Man, Report, Runs, Show, Wait};
+use self::reading::{Compare, Completions, Doctor, Logs, Man, Report, Runs, Show, Ui, Wait};
 use crate::discreet;
 use crate::sync_loop::control::Interval;
 
@@ -105,6 +105,8 @@ pub enum Command {
     Compare(Compare),
     /// Write a test run as HTML, JUnit XML or Markdown
     Report(Report),
+    /// Look at runs, results and logs in a browser, from the database alone
+    Ui(Ui),
     /// Check database, cluster, rights, control and loop, and say what to do
     Doctor(Doctor),
     /// Print what a shell needs to complete k6sync's command lines
@@ -131,6 +133,7 @@ impl Command {
             Self::Wait(args) => &args.common,
             Self::Compare(args) => &args.common,
             Self::Report(args) => &args.common,
+            Self::Ui(args) => &args.common,
             Self::Doctor(args) => &args.common,
             Self::Completions(args) => &args.common,
             Self::Man(args) => &args.common,

@@ -299,6 +299,28 @@ pub struct Report {
     pub markdown: Option<PathBuf>,
 }
 
+/// `k6sync ui`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The address that is printed has a token that is good for one browser, once. Nothing can be changed there. It ends with Ctrl-C.
+
+Exit codes: 130 interrupted; 2 the command line is wrong; 5 the database can't be read.
+
+Examples:
+  k6sync ui
+  k6sync ui --database-url postgres://reader@db.example/k6sync --port 8081 --no-open")]
+pub struct Ui {
+    /// Settings that commands share.
+    #[command(flatten)]
+    pub common: Common,
+    /// The port on 127.0.0.1 where the pages are [default: any that is free]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Only print the address; else it is opened where there are a terminal and a screen
+    #[arg(long)]
+    pub no_open: bool,
+}
+
 /// `k6sync doctor`
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -22,6 +22,7 @@ mod setup;
 mod shell;
 mod show;
 mod sync_once;
+mod ui;
 mod verify;
 mod wait;
 
@@ -82,6 +83,7 @@ async fn execute(command: &Command) -> anyhow::Result<u8> {
         Command::Loop(args) => return run_loop::run(args, signals).await.map(|()| exit::DONE),
         Command::Wait(args) => return wait::run(args, signals).await,
         Command::Logs(args) => return logs::run(args, signals).await,
+        Command::Ui(args) => return ui::run(args, signals).await,
         _ => signals.end_the_process(),
     }
     let done = match command {
@@ -89,7 +91,7 @@ async fn execute(command: &Command) -> anyhow::Result<u8> {
         Command::Show(args) => return show::run(args).await,
         Command::Compare(args) => return compare::run(args).await,
         Command::Doctor(args) => return doctor::run(args).await,
-        Command::Loop(_) | Command::Wait(_) | Command::Logs(_) => Ok(()),
+        Command::Loop(_) | Command::Wait(_) | Command::Logs(_) | Command::Ui(_) => Ok(()),
         Command::SyncOnce(args) => sync_once::run(args).await,
         Command::Job(args) => job::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,

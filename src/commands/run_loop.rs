@@ -19,6 +19,7 @@ use crate::server::door::rights::Rights;
 use crate::server::door::session::{CookieKey, Sessions};
 use crate::server::job_api::JobApi;
 use crate::server::look::House;
+use crate::server::pages::JobPart;
 use crate::server::source::Source;
 use crate::server::tls::Tls;
 use crate::signals::Signals;
@@ -75,6 +76,11 @@ pub(super) async fn run(args: &Loop, mut signals: Signals) -> anyhow::Result<()>
     ));
     let door = door(&config, Arc::clone(&authorizer), tls.is_some());
     let services = Services {
+        job: JobPart {
+            control: control.clone(),
+            leadership: state.leadership.clone(),
+            instance: config.instance.clone(),
+        },
         job_api: JobApi::new(control, authorizer),
         house: House {
             door: Arc::new(door),

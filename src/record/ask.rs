@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::outcome::whole;
-use super::results::StepMeasured;
+use super::results::{Metric, StepMeasured, metrics_of};
 use super::run::{Run, Step, containers_of};
 use super::{Record, RunState};
-use crate::store::{RunContainer, RunGap, RunId, StepId, StoreError};
+use crate::k6::summary::Summary;
+use crate::store::{RunContainer, RunGap, RunId, StepId, StoreError, StreamId};
 
 impl Record {
     /// A run with all that is known of it but its logs; `None`: there is none with this id.
@@ -33,6 +34,16 @@ impl Record {
             row: step,
         });
         Ok(Some(whole(row, steps.collect())))
+    }
+
+    /// What one runner reported; nothing, where it did not, or a thing that can't be read.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn runner_metrics(&self, id: StreamId) -> Result<Vec<Metric>, StoreError> {
+        let document = self.reader.summary_document(self.schema, id).await?;
+        let summary = document.and_then(|text| serde_json::from_str::<Summary>(&text).ok());
+        Ok(summary.map_or_else(Vec::new, |summary| metrics_of(&summary)))
     }
 
     /// The gaps in the logs of a run.

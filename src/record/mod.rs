@@ -29,8 +29,8 @@ pub(crate) use self::results::StepMeasured;
 pub(crate) use self::results::{CheckResult, Metric, Threshold};
 pub(crate) use self::run::{Container, ErrorLines, Outcome, Run, Step};
 pub(crate) use self::when::When;
+pub(crate) use crate::store::{CycleRecord, RunRow, RunState, RunsWanted, Visible};
 use crate::store::{DatabaseUrl, KnownNamespace, Reader, Schema, StoreError};
-pub(crate) use crate::store::{RunRow, RunState, RunsWanted, Visible};
 
 /// A database that can be asked.
 #[derive(Clone, Debug)]
@@ -106,6 +106,18 @@ impl Record {
     /// [`StoreError`]
     pub(crate) async fn last_completed_cycle(&self) -> Result<Option<Timestamp>, StoreError> {
         self.reader.last_completed_cycle().await
+    }
+
+    /// The last `count` cycles, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn last_cycles(&self, count: i64) -> Result<Vec<CycleRecord>, StoreError> {
+        match self.schema.has_line_times() {
+            true => self.reader.last_cycles(count).await,
+            // Older ones lack columns.
+            false => Ok(Vec::new()),
+        }
     }
 
     /// A page of runs, newest first.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::k6::combine::StepResults;
-use crate::k6::summary::{Kind, Unit};
+use crate::k6::summary::{Kind, Summary, Unit};
 use crate::store::Interval;
 
 /// Metrics, checks and thresholds of a step, or nothing where no runner reported.
@@ -58,6 +58,25 @@ pub(crate) struct Threshold {
     pub observed: Option<Interval>,
     pub kind: Option<Kind>,
     pub unit: Unit,
+}
+
+/// What one runner measured.
+pub(super) fn metrics_of(summary: &Summary) -> Vec<Metric> {
+    let metrics = summary.metrics.iter().map(|metric| Metric {
+        metric: metric.name.clone(),
+        kind: metric.kind,
+        unit: metric.unit,
+        runners: 1,
+        stats: metric
+            .stats
+            .iter()
+            .map(|(stat, value)| {
+                let (low, high) = (value.low(), value.high());
+                (stat.clone(), Interval { low, high })
+            })
+            .collect(),
+    });
+    metrics.collect()
 }
 
 impl From<StepResults> for StepMeasured {

@@ -343,14 +343,14 @@ impl Block<'_> {
     }
 }
 
-fn threshold_name(row: &ThresholdCompared) -> String {
+pub(crate) fn threshold_name(row: &ThresholdCompared) -> String {
     match &row.expression {
         Some(expression) => format!("{} {expression}", row.metric),
         None => format!("a threshold of {}", row.metric),
     }
 }
 
-fn check_name(row: &CheckCompared) -> String {
+pub(crate) fn check_name(row: &CheckCompared) -> String {
     match &row.path {
         Some(path) => path.trim_start_matches("::").replace("::", " › "),
         None => row.name.clone(),
@@ -358,7 +358,7 @@ fn check_name(row: &CheckCompared) -> String {
 }
 
 /// `held`, `failed in 2 of 3`
-fn judged(judged: Option<Judged>) -> String {
+pub(crate) fn judged(judged: Option<Judged>) -> String {
     match judged {
         None => words::NOTHING.to_owned(),
         Some(Judged { failed: 0, .. }) => "held".to_owned(),
@@ -368,7 +368,7 @@ fn judged(judged: Option<Judged>) -> String {
 }
 
 /// `2.5 %, 3 of 120`
-fn counts(counts: Option<CheckCounts>) -> String {
+pub(crate) fn counts(counts: Option<CheckCounts>) -> String {
     let Some(counts) = counts else {
         return words::NOTHING.to_owned();
     };
@@ -383,7 +383,7 @@ fn counts(counts: Option<CheckCounts>) -> String {
     }
 }
 
-fn value(row: &MetricCompared, value: Option<Interval>) -> String {
+pub(crate) fn value(row: &MetricCompared, value: Option<Interval>) -> String {
     let is_count = match row.kind {
         Kind::Counter | Kind::Trend => row.stat == "count",
         Kind::Rate => row.stat != "rate",
@@ -434,7 +434,7 @@ fn arrow(was: Option<Interval>, is: Option<Interval>) -> &'static str {
 }
 
 /// `+7 to +55 %`; what shows no difference is no number to quote.
-fn change(percent: Option<Interval>, verdict: Verdict) -> String {
+pub(crate) fn change(percent: Option<Interval>, verdict: Verdict) -> String {
     match (percent, verdict) {
         (Some(Interval { low, high }), _) if low == 0.0 && high == 0.0 => String::new(),
         (Some(Interval { low, high }), _) => {
@@ -472,7 +472,7 @@ fn percent_number(percent: f64) -> String {
     }
 }
 
-fn exact(number: Option<f64>) -> Option<Interval> {
+pub(crate) fn exact(number: Option<f64>) -> Option<Interval> {
     number.map(|number| Interval {
         low: number,
         high: number,

@@ -39,101 +39,116 @@ struct Page {
     style: &'static str,
     /// Of the style, for the policy.
     style_hash: String,
-    title: String,
-    badge: Badge,
-    name: String,
-    why: Option<String>,
-    notes: Vec<String>,
-    facts: Vec<Fact>,
-    timeline: Option<String>,
-    steps: Vec<StepPart>,
+    run: RunView,
     made_at: Time,
     version: &'static str,
 }
 
+/// A run as pages show it.
+pub(crate) struct RunView {
+    pub title: String,
+    pub badge: Badge,
+    pub name: String,
+    pub why: Option<String>,
+    pub notes: Vec<String>,
+    pub facts: Vec<Fact>,
+    pub timeline: Option<String>,
+    pub steps: Vec<StepPart>,
+}
+
 /// A word with its symbol and colour.
-struct Badge {
-    class: &'static str,
-    symbol: &'static str,
-    word: String,
+pub(crate) struct Badge {
+    pub class: &'static str,
+    pub symbol: &'static str,
+    pub word: String,
 }
 
-struct Time {
-    shown: String,
-    machine: String,
+pub(crate) struct Time {
+    pub shown: String,
+    pub machine: String,
 }
 
-struct Fact {
-    name: &'static str,
-    value: String,
+pub(crate) struct Fact {
+    pub name: &'static str,
+    pub value: String,
     /// If it is a time.
-    machine: Option<String>,
+    pub machine: Option<String>,
 }
 
-struct StepPart {
-    number: usize,
-    name: String,
-    badge: Badge,
-    test_run: String,
-    why: Option<String>,
-    thresholds: Vec<ThresholdRow>,
-    more_thresholds: usize,
-    checks: Vec<CheckRow>,
-    more_checks: usize,
-    said: Vec<Said>,
-    metrics: Vec<MetricTable>,
+pub(crate) struct StepPart {
+    pub number: usize,
+    pub name: String,
+    pub badge: Badge,
+    pub test_run: String,
+    pub why: Option<String>,
+    pub thresholds: Vec<ThresholdRow>,
+    pub more_thresholds: usize,
+    pub checks: Vec<CheckRow>,
+    pub more_checks: usize,
+    pub said: Vec<Said>,
+    pub metrics: Vec<MetricTable>,
     /// Where k6 has told less than all.
-    reported: Option<String>,
-    containers: Vec<ContainerRow>,
-    more_containers: usize,
-    containers_word: String,
-    is_folded: bool,
+    pub reported: Option<String>,
+    pub containers: Vec<ContainerRow>,
+    /// Where each runner's own results are, and whose.
+    pub folds: Vec<Fold>,
+    pub more_containers: usize,
+    pub containers_word: String,
+    pub is_folded: bool,
 }
 
-struct ThresholdRow {
-    badge: Badge,
-    metric: String,
-    expression: String,
-    observed: String,
-    failed: String,
+pub(crate) struct ThresholdRow {
+    pub badge: Badge,
+    pub metric: String,
+    pub expression: String,
+    pub observed: String,
+    pub failed: String,
 }
 
-struct CheckRow {
-    badge: Badge,
-    name: String,
-    passes: String,
-    fails: String,
+pub(crate) struct CheckRow {
+    pub badge: Badge,
+    pub name: String,
+    pub passes: String,
+    pub fails: String,
 }
 
-struct Said {
-    who: String,
-    pod: String,
-    end: String,
-    head: &'static str,
-    lines: Vec<String>,
-    more: Option<String>,
+pub(crate) struct Said {
+    pub who: String,
+    pub pod: String,
+    pub end: String,
+    pub head: &'static str,
+    pub lines: Vec<String>,
+    pub more: Option<String>,
 }
 
-struct MetricTable {
-    name: &'static str,
-    stats: Vec<String>,
-    rows: Vec<MetricRow>,
+pub(crate) struct MetricTable {
+    pub name: &'static str,
+    pub stats: Vec<String>,
+    pub rows: Vec<MetricRow>,
 }
 
-struct MetricRow {
-    name: String,
-    values: Vec<String>,
-    runners: String,
+pub(crate) struct MetricRow {
+    pub name: String,
+    pub values: Vec<String>,
+    pub runners: String,
 }
 
-struct ContainerRow {
-    who: String,
-    pod: String,
-    badge: Badge,
-    took: String,
-    lines: String,
-    log: String,
-    summary: &'static str,
+/// Something that is told elsewhere.
+pub(crate) struct Fold {
+    pub name: String,
+    pub href: String,
+}
+
+pub(crate) struct ContainerRow {
+    /// Where its log is; `None`: in no page.
+    pub logs: Option<String>,
+    pub who: String,
+    pub pod: String,
+    pub badge: Badge,
+    pub took: String,
+    pub lines: String,
+    pub log: String,
+    pub summary: &'static str,
 }
 
 /// The page. `said`: of its containers that failed.
@@ -147,36 +162,57 @@ pub(crate) fn page(
     version: &'static str,
     now: Timestamp,
 ) -> Result<String, askama::Error> {
-    let badge = Badge::of(verdict::of_run(run), verdict::status(run));
     let page = Page {
         style: STYLE,
         style_hash: format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE))),
-        title: format!("{} {} {}", badge.symbol, name(&run.row.name), badge.word),
-        badge,
-        name: name(&run.row.name),
-        why: verdict::why(run),
-        notes: notes(run),
-        facts: facts(run),
-        timeline: timeline(run, gaps, now),
-        steps: run
-            .steps
-            .iter()
-            .take(MOST_ROWS)
-            .enumerate()
-            .map(|(at, step)| StepPart::of(at + 1, step, run, said))
-            .collect(),
-        made_at: Time {
-            shown: values::time(now),
-            machine: values::rfc3339(now),
-        },
+        run: RunView::of(run, gaps, said, now, None),
+        made_at: Time::of(now),
         version,
     };
     // askama takes the last line end of a template for the file's own.
     page.render().map(|html| html + "\n")
 }
 
+impl RunView {
+    /// `pages`: where the run's pages are; `None`: nowhere.
+    pub(crate) fn of(
+        run: &Run,
+        gaps: &[RunGap],
+        said: &[ErrorLines],
+        now: Timestamp,
+        pages: Option<&str>,
+    ) -> Self {
+        let badge = Badge::of(verdict::of_run(run), verdict::status(run));
+        Self {
+            title: format!("{} {} {}", badge.symbol, name(&run.row.name), badge.word),
+            badge,
+            name: name(&run.row.name),
+            why: verdict::why(run),
+            notes: notes(run),
+            facts: facts(run),
+            timeline: timeline(run, gaps, now),
+            steps: run
+                .steps
+                .iter()
+                .take(MOST_ROWS)
+                .enumerate()
+                .map(|(at, step)| StepPart::of(at + 1, step, run, said, pages))
+                .collect(),
+        }
+    }
+}
+
+impl Time {
+    pub(crate) fn of(at: Timestamp) -> Self {
+        Self {
+            shown: values::time(at),
+            machine: values::rfc3339(at),
+        }
+    }
+}
+
 impl Badge {
-    fn of(tone: Tone, word: impl Into<String>) -> Self {
+    pub(crate) fn of(tone: Tone, word: impl Into<String>) -> Self {
         Self {
             class: tone.class(),
             symbol: tone.symbol(),
@@ -249,7 +285,7 @@ fn facts(run: &Run) -> Vec<Fact> {
 }
 
 impl StepPart {
-    fn of(number: usize, step: &Step, run: &Run, said: &[ErrorLines]) -> Self {
+    fn of(number: usize, step: &Step, run: &Run, said: &[ErrorLines], pages: Option<&str>) -> Self {
         let row = &step.row;
         let measured = &step.measured;
         let why = match (&row.reason, &row.message) {
@@ -288,7 +324,8 @@ impl StepPart {
             said: said_here.filter_map(|said| Said::of(step, said)).collect(),
             metrics: metrics(&measured.metrics),
             reported,
-            containers: containers(step),
+            containers: containers(step, pages),
+            folds: pages.map_or_else(Vec::new, |pages| folds(step, pages)),
             more_containers: step.containers.len().saturating_sub(MOST_ROWS),
             containers_word: things(step.containers.len() as u64, "container", "containers"),
             is_folded: step.containers.len() > FOLDED,
@@ -355,7 +392,8 @@ impl Said {
     }
 }
 
-fn metrics(metrics: &[Metric]) -> Vec<MetricTable> {
+/// What was measured, a table a kind.
+pub(crate) fn metrics(metrics: &[Metric]) -> Vec<MetricTable> {
     let tables = [
         (Kind::Trend, "Trends"),
         (Kind::Rate, "Rates"),
@@ -413,9 +451,30 @@ fn rank(stat: &str) -> (usize, u64, String) {
     (place, thousandths, stat.to_owned())
 }
 
-fn containers(step: &Step) -> Vec<ContainerRow> {
+/// The runners that told what they measured, where there are several.
+fn folds(step: &Step, pages: &str) -> Vec<Fold> {
+    let runners = step.containers.iter().filter(|container| {
+        let has_told = matches!(
+            container.row.summary,
+            Some(SummarySource::Json | SummarySource::Text)
+        );
+        container.row.role == Role::Runner && has_told
+    });
+    runners
+        .take(MOST_ROWS)
+        .map(|container| Fold {
+            name: verdict::who(container),
+            href: format!("{pages}/runners/{}", container.row.id),
+        })
+        .collect()
+}
+
+fn containers(step: &Step, pages: Option<&str>) -> Vec<ContainerRow> {
     let rows = step.containers.iter().take(MOST_ROWS);
     rows.map(|container| ContainerRow {
+        logs: pages
+            .filter(|_| container.row.lines > 0)
+            .map(|pages| format!("{pages}/logs?container={}", container.row.id)),
         who: match container.row.restart_count {
             0 => verdict::who(container),
             count => format!("{}, restart {count}", verdict::who(container)),

@@ -216,7 +216,7 @@ fn labels(labels: &Labels) -> String {
 }
 
 /// The pod's name without its random end, and the container's where that says more.
-fn short_name(container: &LogContainer) -> String {
+pub(crate) fn short_name(container: &LogContainer) -> String {
     let Labels {
         pod,
         container: of,
@@ -263,16 +263,21 @@ fn color_of_level(line: &str) -> Option<&'static str> {
     (!ansi::has_colors(line)).then_some(code)
 }
 
-/// Always the same of a name (FNV-1a).
+/// Always the same of a name.
 fn color_of(name: &str) -> &'static str {
+    PALETTE[color_number(name)]
+}
+
+/// Which of the twelve colours it has, always the same of a name (FNV-1a).
+pub(crate) fn color_number(name: &str) -> usize {
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
-    PALETTE[hash as usize % PALETTE.len()]
+    hash as usize % PALETTE.len()
 }
 
 /// What is missing, and why.
-fn missing(gap: &LogGap) -> String {
+pub(crate) fn missing(gap: &LogGap) -> String {
     let why = match gap.gap.cause {
         GapCause::Truncated => {
             return "the line before was longer than 2 MiB: only its beginning was recorded"

@@ -1,6 +1,6 @@
 //! How answers look: tables, JSON, files for people and for machines. Pure: values in, text out.
 
-mod ansi;
+pub(crate) mod ansi;
 pub(crate) mod compare;
 pub(crate) mod csv;
 pub(crate) mod doctor;

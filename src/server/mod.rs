@@ -1,4 +1,5 @@
-//! The loop's HTTP server: health, readiness, metrics, and the job-control API with its authorization.
+//! The loop's HTTP server: health, readiness, metrics, and the job-control API with its authorization. And the pages, which
+//! `k6sync ui` serves too, by a door of its own (`local`).
 //!
 //! It never decides what a cycle does: it shows what the loop says about itself, and writes actions into the control ConfigMap.
 
@@ -11,7 +12,10 @@ mod connections;
 pub(crate) mod door;
 pub(crate) mod job_api;
 pub mod job_request;
+pub(crate) mod local;
 pub(crate) mod look;
+mod page_door;
+pub(crate) mod pages;
 pub(crate) mod refusal;
 pub(crate) mod refusals;
 mod review;
@@ -27,6 +31,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -36,6 +41,7 @@ use self::api::Api;
 use self::door::login::{self, Entrance};
 use self::job_api::JobApi;
 use self::look::House;
+use self::pages::{JobPart, Pages};
 use self::refusals::Refusals;
 use self::tls::Tls;
 use crate::sync_loop::LoopState;
@@ -63,14 +69,17 @@ pub(crate) struct Services {
     pub(crate) house: House,
     /// How many may follow logs at a time.
     pub(crate) followers: usize,
+    /// What the page of the job shows and does.
+    pub(crate) job: JobPart,
 }
 
-/// The record, and the way in to it: what the loop and `k6sync ui` have both.
-pub(crate) fn record_router(house: House, followers: usize) -> Router {
+/// The record as an API, and the way in to it. `namespace`: where service accounts are that may look.
+fn record_router(house: House, followers: usize, namespace: &str) -> Router {
     let refusals = Refusals::default();
     let entrance = Entrance {
         door: Arc::clone(&house.door),
         refusals: refusals.clone(),
+        namespace: namespace.to_owned(),
     };
     Router::new()
         .route(login::LOGIN, get(login::form).post(login::sign_in))
@@ -88,11 +97,26 @@ fn router(loop_state: LoopState, services: Services) -> Router {
     let job = get(job_api::read)
         .post(job_api::act)
         .fallback(job_api::other_method);
+    let namespace = services.job.control.namespace().to_owned();
+    let pages = Pages {
+        source: pages::Source::of(Arc::clone(&services.house.source)),
+        job: Some(services.job),
+        follow: true,
+    };
+    let pages = pages::router(pages).layer(from_fn_with_state(
+        services.house.clone(),
+        page_door::let_in,
+    ));
     Router::new()
         .route(job_api::PATH, job)
         .with_state(Arc::new(services.job_api))
         .merge(health)
-        .merge(record_router(services.house, services.followers))
+        .merge(record_router(
+            services.house,
+            services.followers,
+            &namespace,
+        ))
+        .merge(pages)
         .layer(TimeoutLayer::with_status_code(
             StatusCode::REQUEST_TIMEOUT,
             REQUEST_TIMEOUT,

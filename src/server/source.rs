@@ -17,7 +17,6 @@ pub(crate) enum Source {
         known: Mutex<Option<(Arc<Reader>, Record)>>,
     },
     /// It is open.
-    #[allow(dead_code, reason = "`k6sync ui` comes next")]
     Open(Record),
 }
 

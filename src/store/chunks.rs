@@ -136,6 +136,24 @@ const LAST_LINES: Statement = Statement {
         WHERE behind >= $2 AND behind - lines < $2",
 };
 
+/// (places as JSON, how many) → [`LinePlace`]s: of each log that has so many lines before the chunk at its place the first of the
+/// last so many of them.
+const LINES_BEFORE: Statement = Statement {
+    sqlite: "
+        SELECT json_object('stream_id', stream_id, 'seq', seq, 'line', behind - $2) FROM (
+            SELECT c.stream_id, c.seq, c.lines, sum(c.lines) OVER (PARTITION BY c.stream_id ORDER BY c.seq DESC) AS behind
+            FROM (SELECT value ->> 0 AS stream_id, value ->> 1 AS seq FROM json_each($1)) place
+            JOIN log_chunks c ON c.stream_id = place.stream_id AND c.seq < place.seq) chunk
+        WHERE behind >= $2 AND behind - lines < $2",
+    postgres: "
+        SELECT json_build_object('stream_id', stream_id, 'seq', seq, 'line', (behind - $2)::bigint)::text FROM (
+            SELECT c.stream_id, c.seq, c.lines, sum(c.lines) OVER (PARTITION BY c.stream_id ORDER BY c.seq DESC) AS behind
+            FROM (SELECT (value ->> 0)::bigint AS stream_id, (value ->> 1)::bigint AS seq
+                  FROM json_array_elements($1::json)) place
+            JOIN log_chunks c ON c.stream_id = place.stream_id AND c.seq < place.seq) chunk
+        WHERE behind >= $2 AND behind - lines < $2",
+};
+
 /// What there is of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct StoredLines {
@@ -263,6 +281,26 @@ impl Reader {
             "look for the last lines of logs",
             sqlx::query_scalar(self.sql(LAST_LINES))
                 .bind(&streams)
+                .bind(count)
+        )
+    }
+
+    /// Of each of these logs, each with the number of a chunk, that has so many lines before that chunk: the first of the last
+    /// `count` of them, which must not be 0.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn lines_before(
+        &self,
+        places: &[(StreamId, i64)],
+        count: i64,
+    ) -> Result<Vec<LinePlace>, StoreError> {
+        let places = json(&places);
+        rows_as!(
+            self,
+            "look for lines before a place in logs",
+            sqlx::query_scalar(self.sql(LINES_BEFORE))
+                .bind(&places)
                 .bind(count)
         )
     }

@@ -89,7 +89,7 @@ impl Schema {
     }
 
     /// Chunks have the times of their lines.
-    pub(super) const fn has_line_times(self) -> bool {
+    pub(crate) const fn has_line_times(self) -> bool {
         self.0 >= 6
     }
 

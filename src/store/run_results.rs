@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::ids::{RunId, StepId};
+use super::ids::{RunId, StepId, StreamId};
 use super::migrate::Schema;
-use super::query::fetch_all;
+use super::query::{fetch_all, rows};
 use super::results::{CheckColumns, MetricColumns, ThresholdColumns, add_threshold, count};
 use super::statement::Statement;
 use super::{Reader, StoreError};
@@ -36,7 +36,28 @@ const REPORTED: Statement = Statement::both(
     "SELECT id, runners_reported FROM test_run_steps WHERE test_run_id = $1 ORDER BY position, id",
 );
 
+/// (stream id) → the normal form of what the runner reported
+const DOCUMENT: Statement = Statement::both(
+    "SELECT CAST(document AS TEXT) FROM runner_summaries WHERE stream_id = $1 AND document IS NOT NULL",
+);
+
 impl Reader {
+    /// What a runner reported, as JSON; `None`: nothing that could be read.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn summary_document(
+        &self,
+        schema: Schema,
+        stream: StreamId,
+    ) -> Result<Option<String>, StoreError> {
+        if !schema.has_results() {
+            return Ok(None);
+        }
+        let rows = rows!(self, "read what a runner reported", DOCUMENT, stream)?;
+        Ok(rows.into_iter().next())
+    }
+
     /// What k6 measured in the steps of a run; nothing in a schema that has no results.
     ///
     /// # Errors

@@ -20,6 +20,7 @@
 mod support;
 
 mod bad_input;
+mod browser;
 mod clusters;
 mod control;
 mod database;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::error::LogError;
 use super::head::{Start, times_of};
-use super::line::{LineId, Position};
+use super::line::{Begin, LineId, Mark, Position};
 use super::selection::{LogContainer, LogWanted, NoSuchPart};
 use crate::k6;
 use crate::record::Record;
@@ -26,6 +26,27 @@ pub(super) async fn starts(
         (None, None | Some(1..)) => HashMap::new(),
         _ => ends(record, &ids).await?,
     };
+    match &wanted.begin {
+        Begin::Beginning => {}
+        Begin::At(mark) => from(record, &ids, *mark, &mut starts).await?,
+        Begin::After(mark) => {
+            let mut after = *mark;
+            after.id.at.line = after.id.at.line.saturating_add(1);
+            from(record, &ids, after, &mut starts).await?;
+        }
+        Begin::Before(mark, count) => {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            skip(
+                &mut starts,
+                &ids,
+                &before(record, &ids, *mark, count).await?,
+            );
+        }
+        Begin::Ends(ends) => {
+            let places = ends.iter().map(|(id, end)| (*id, end.at.at)).collect();
+            skip(&mut starts, &ids, &places);
+        }
+    }
     if let Some(since) = wanted.since {
         let found = places(record.reader.chunks_since(&ids, since).await?);
         for (start, id) in starts.iter_mut().zip(&ids) {
@@ -122,6 +143,50 @@ async fn time_of(record: &Record, container: &LogContainer, at: Position) -> Res
         problem: damage.problem,
     })?;
     Ok(times.get(at.line).copied().unwrap_or(row.chunk.last_ts))
+}
+
+/// Begins at this line, and with those of the other containers that come after it: lines of one time come in the order of their
+/// containers.
+async fn from(
+    record: &Record,
+    ids: &[StreamId],
+    mark: Mark,
+    starts: &mut [Start],
+) -> Result<(), LogError> {
+    let anchor = ids.iter().position(|id| *id == mark.id.stream);
+    let (first, rest) = ids.split_at(anchor.unwrap_or(0));
+    let later = mark.key.saturating_add(1);
+    let mut found = places(record.reader.chunks_since(first, later).await?);
+    found.extend(places(record.reader.chunks_since(rest, mark.key).await?));
+    let ends = ends(record, ids).await?;
+    for (index, (start, id)) in starts.iter_mut().zip(ids).enumerate() {
+        if Some(index) == anchor {
+            start.at = mark.id.at;
+            continue;
+        }
+        let is_first = index < first.len();
+        start.since = Some(if is_first { later } else { mark.key });
+        start.at = found.get(id).or(ends.get(id)).copied().unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// So many lines before the first chunk in which a line may come after the mark.
+async fn before(
+    record: &Record,
+    ids: &[StreamId],
+    mark: Mark,
+    count: i64,
+) -> Result<HashMap<StreamId, Position>, StoreError> {
+    let bounds = places(record.reader.chunks_since(ids, mark.key).await?);
+    let bounds: Vec<(StreamId, i64)> = ids
+        .iter()
+        .map(|id| {
+            let bound = bounds.get(id).map_or(i64::MAX, |bound| bound.seq);
+            (*id, bound)
+        })
+        .collect();
+    Ok(places(record.reader.lines_before(&bounds, count).await?))
 }
 
 /// Begins no earlier than there.

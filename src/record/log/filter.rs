@@ -71,6 +71,11 @@ impl Grep {
         })
     }
 
+    /// Whether the line itself matches.
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
     /// Calls `show` with those of the lines that are to be shown, and with those before them that were kept. Its second argument
     /// says that lines were left out between this one and those shown before.
     pub(crate) fn each<E>(

@@ -1,5 +1,6 @@
 //! What a log is made of: lines with their ids, and gaps.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -51,6 +52,78 @@ impl FromStr for LineId {
 
 const NO_ID: &str =
     "the id of a line is three numbers, STREAM.CHUNK.LINE, as `k6sync logs -o json` prints it";
+
+/// A line's place among those of all containers: which it is, and the latest time of its container's lines up to it, by which
+/// they are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Mark {
+    pub id: LineId,
+    /// Nanoseconds since 1970.
+    pub key: i64,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.id, self.key)
+    }
+}
+
+impl FromStr for Mark {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (id, key) = text.split_once('@').ok_or(NO_MARK)?;
+        Ok(Self {
+            id: id.parse()?,
+            key: key.parse().map_err(|_| NO_MARK)?,
+        })
+    }
+}
+
+const NO_MARK: &str = "the place of a line is its id and its time, STREAM.CHUNK.LINE@NANOSECONDS";
+
+/// Where in the merged log reading begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With the first line.
+    #[default]
+    Beginning,
+    /// With this line.
+    At(Mark),
+    /// With the line after this one.
+    After(Mark),
+    /// Of each container at least so many lines before this one, where it has as many.
+    Before(Mark, u64),
+    /// In each container where it ended before; in others with their first lines.
+    Ends(HashMap<StreamId, LogEnd>),
+}
+
+/// Where a container's log ended when somebody looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LogEnd {
+    /// After the last line.
+    pub at: LineId,
+    /// How many lines were on record then.
+    pub lines: i64,
+}
+
+impl fmt::Display for LogEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.at, self.lines)
+    }
+}
+
+impl FromStr for LogEnd {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (id, lines) = text.rsplit_once('.').ok_or(NO_ID)?;
+        Ok(Self {
+            at: id.parse()?,
+            lines: lines.parse().map_err(|_| NO_ID)?,
+        })
+    }
+}
 
 /// What comes next in a log.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::begin;
 use super::error::LogError;
 use super::head::Damage;
-use super::line::{LogGap, LogItem, LogLines};
+use super::line::{Begin, LineId, LogEnd, LogGap, LogItem, LogLines};
 use super::merge::{Merge, Step};
 use super::places::Places;
 use super::selection::{LogContainer, LogWanted};
@@ -92,6 +92,21 @@ impl Log {
     /// The containers whose logs are read, by the index that items have. There may be more after a [`Log::look`].
     pub(crate) fn containers(&self) -> &[LogContainer] {
         &self.containers
+    }
+
+    /// Where reading stands in each container: at its end, where nothing comes next.
+    pub(super) fn ends(&self) -> Vec<LogEnd> {
+        self.containers
+            .iter()
+            .enumerate()
+            .map(|(index, container)| {
+                let (stream, at) = self.merge.place(index);
+                LogEnd {
+                    at: LineId { stream, at },
+                    lines: container.lines,
+                }
+            })
+            .collect()
     }
 
     /// What comes next; `None`: nothing, for now. An error leaves everything in its place: the next call goes on.
@@ -308,7 +323,7 @@ impl Log {
         for index in wanting {
             match self.at_hand(index) {
                 Some(row) => self.feed(index, vec![row])?,
-                None if self.containers[index].lines == 0 => self.feed(index, Vec::new())?,
+                None if self.has_nothing(index) => self.feed(index, Vec::new())?,
                 None => {
                     let (reader, schema) = (self.record.reader.clone(), self.record.schema);
                     let (stream, at) = self.merge.place(index);
@@ -324,6 +339,16 @@ impl Log {
             self.feed(index, rows?)?;
         }
         Ok(())
+    }
+
+    /// The container has no lines, or none but those before the place where reading begins.
+    fn has_nothing(&self, index: usize) -> bool {
+        let container = &self.containers[index];
+        let known = match &self.wanted.begin {
+            Begin::Ends(ends) => ends.get(&container.id).map_or(0, |end| end.lines),
+            _ => 0,
+        };
+        container.lines == known
     }
 
     /// A chunk that was fetched before it was wanted.

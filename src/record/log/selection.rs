@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::outcome::has_failed;
 use super::super::run::Container;
-use super::line::LineId;
+use super::line::{Begin, LineId};
 use super::places::Places;
 use crate::store::{Role, RunStep, StreamId};
 
@@ -22,6 +22,10 @@ pub(crate) struct LogWanted {
     pub runners: Vec<u32>,
     /// Of containers with these roles; empty: of all.
     pub roles: Vec<Role>,
+    /// Of these lives of containers (`log_streams.id`); empty: of all.
+    pub containers: Vec<StreamId>,
+    /// Where in the merged log it begins.
+    pub begin: Begin,
     /// Of containers that failed, each from its first error on, or its last lines where it has none.
     pub failed: bool,
     /// Of each container from the first line on that was written at this time (nanoseconds since 1970) or later.
@@ -156,6 +160,7 @@ impl LogWanted {
             namespace.is_some_and(|namespace| names.contains(namespace))
         }) && (self.steps.is_empty() || self.steps.iter().any(is_of_step))
             && (self.roles.is_empty() || self.roles.contains(&labels.role))
+            && (self.containers.is_empty() || self.containers.contains(&container.id))
             && (self.runners.is_empty()
                 || labels
                     .runner

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::response::{Html, IntoResponse, Response};
-use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE};
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, StatusCode};
 use url::form_urlencoded;
 
 use super::cross_site::{is_same_origin, local_path};
 use super::{Asking, Door};
 use crate::server::access::{BUSY_SECONDS, Denied};
-use crate::server::body;
 use crate::server::refusals::Refusals;
+use crate::server::{body, pages};
 
 pub(crate) const LOGIN: &str = "/login";
 pub(crate) const LOGOUT: &str = "/logout";
@@ -31,6 +31,8 @@ pub(crate) struct SignIn {
 pub(crate) struct Entrance {
     pub(crate) door: Arc<Door>,
     pub(crate) refusals: Refusals,
+    /// Where service accounts are that may look.
+    pub(crate) namespace: String,
 }
 
 /// A field of a query or of a form: the first of that name.
@@ -41,11 +43,15 @@ fn field(form: &[u8], name: &str) -> Option<String> {
 }
 
 /// `GET /login`: the page.
-pub(crate) async fn form(RawQuery(query): RawQuery) -> Response {
+pub(crate) async fn form(State(entrance): State<Entrance>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
     let next = local_path(field(query.as_bytes(), "next").as_deref());
     let problem = None;
-    page(StatusCode::OK, &SignIn { next, problem })
+    page(
+        StatusCode::OK,
+        &SignIn { next, problem },
+        &entrance.namespace,
+    )
 }
 
 /// `POST /login`: fields `token` and `next`.
@@ -65,7 +71,7 @@ pub(crate) async fn sign_in(
                 next: "/".to_owned(),
                 problem: Some(problem),
             };
-            return page(code, &sign_in);
+            return page(code, &sign_in, &entrance.namespace);
         }
     };
     let next = local_path(field(&form, "next").as_deref());
@@ -107,7 +113,7 @@ impl Entrance {
         let problem = denied.to_string();
         self.refusals.note(denied.code(), &problem);
         let problem = Some(problem);
-        let mut response = page(denied.code(), &SignIn { next, problem });
+        let mut response = page(denied.code(), &SignIn { next, problem }, &self.namespace);
         if denied.code() == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
@@ -127,34 +133,13 @@ fn redirect(to: &str, cookie: &str) -> Response {
 }
 
 /// The page to sign in.
-fn page(code: StatusCode, sign_in: &SignIn) -> Response {
-    let escaped = |text: &str| {
-        text.replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;")
-            .replace('"', "&quot;")
-    };
-    let problem = sign_in
-        .problem
-        .as_deref()
-        .map(|problem| format!("<p role=\"alert\">{}</p>", escaped(problem)));
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Sign in · k6sync</title><h1>Sign in</h1>{}\
-         <form method=\"post\" action=\"{LOGIN}\"><label>Token, as <code>kubectl create token</code> prints it\
-         <input type=\"password\" name=\"token\" autocomplete=\"off\" required></label>\
-         <input type=\"hidden\" name=\"next\" value=\"{}\"><button>Sign in</button></form></html>",
-        problem.unwrap_or_default(),
-        escaped(&sign_in.next)
-    );
-    // A form of a page without a referrer would not say where it is from.
-    let headers = [
-        (CACHE_CONTROL, "no-store"),
-        (REFERRER_POLICY, "same-origin"),
-        (
-            http::header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-        ),
-        (http::header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (code, headers, Html(html)).into_response()
+fn page(code: StatusCode, sign_in: &SignIn, namespace: &str) -> Response {
+    let page = pages::login::page(sign_in.problem.as_deref(), &sign_in.next, namespace);
+    match page {
+        Ok(mut page) => {
+            *page.status_mut() = code;
+            pages::hardened(page)
+        }
+        Err(problem) => pages::hardened(problem.into_response()),
+    }
 }

@@ -54,7 +54,6 @@ pub(crate) struct Visitor {
     /// What a form of theirs must bring along, where a browser adds by itself what says who they are.
     pub(crate) csrf: Option<String>,
     /// They have a session, which they may end.
-    #[allow(dead_code, reason = "the pages come next")]
     pub(crate) may_sign_out: bool,
 }
 
