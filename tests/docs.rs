@@ -262,20 +262,20 @@ fn links_lead_somewhere() {
 fn every_key_of_the_configuration_is_explained() {
     let example = fs::read_to_string(root().join("config.example.yaml")).unwrap();
     let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
-    let mut parent = "";
+    // The sections that a line is in, each with the dot after it.
+    let mut sections: Vec<String> = Vec::new();
     let mut keys = 0;
     for line in example.lines().filter(|line| !line.contains('#')) {
         let Some((key, value)) = line.split_once(':') else {
             continue;
         };
-        let name = match key.strip_prefix("  ") {
-            Some(key) => format!("`{parent}.{key}`"),
-            None => format!("`{key}`"),
-        };
+        let name = key.trim_start();
+        sections.truncate((key.len() - name.len()) / 2);
         if value.is_empty() {
-            parent = key;
+            sections.push(format!("{name}."));
             continue;
         }
+        let name = format!("`{}{name}`", sections.concat());
         assert!(
             page.contains(&name),
             "docs/configuration.md does not have {name}"

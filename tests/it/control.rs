@@ -358,7 +358,7 @@ async fn migrate_makes_the_tables_once(database: Database) {
     let first = Program::migrate(&database).run().await;
     assert_eq!(first.code, 0, "{first:?}");
     assert!(
-        first.stdout.ends_with(" has schema version 7\n"),
+        first.stdout.ends_with(" has schema version 8\n"),
         "{}",
         first.stdout
     );
