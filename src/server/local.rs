@@ -157,6 +157,7 @@ async fn enter(State(door): State<Arc<Door>>, mut request: Request, next: Next) 
             sight: Sight::of_everything(),
             name: None,
             csrf: None,
+            may_sign_out: false,
         });
         return next.run(request).await;
     }

@@ -44,6 +44,7 @@ pub(super) async fn let_in(
         sight: (*visitor.sight).clone(),
         name: Some(visitor.name),
         csrf: visitor.csrf,
+        may_sign_out: visitor.may_sign_out,
     });
     next.run(request).await
 }

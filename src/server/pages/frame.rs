@@ -16,6 +16,7 @@ pub(super) struct Frame {
     /// Whether there is somebody who can sign out, and as whom.
     pub name: Option<String>,
     pub csrf: String,
+    pub may_sign_out: bool,
     pub version: &'static str,
 }
 
@@ -32,6 +33,7 @@ impl Frame {
             part,
             name: visitor.name.clone(),
             csrf: visitor.csrf.clone().unwrap_or_default(),
+            may_sign_out: visitor.may_sign_out,
             version: VERSION,
         }
     }

@@ -15,6 +15,8 @@ pub(crate) struct Visitor {
     pub sight: Sight,
     /// Who has signed in; `None`: nobody can, or need.
     pub name: Option<String>,
+    /// They have a session here, which they may end.
+    pub may_sign_out: bool,
     /// What a form that changes something must send back as `csrf`; `None`: nothing can be changed.
     pub csrf: Option<String>,
 }
