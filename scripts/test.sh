@@ -94,12 +94,11 @@ install_browser() {
         say "Fetching axe-core $axe_version"
         mkdir -p target/tools
         local archive=target/tools/axe-core-$axe_version.tgz
-        if { (cd target/tools && npm pack --silent "axe-core@$axe_version" > /dev/null 2>&1) ||
-            curl -fsSL -o "$archive" "https://registry.npmjs.org/axe-core/-/axe-core-$axe_version.tgz"; } &&
+        if (cd target/tools && npm pack --silent "axe-core@$axe_version" > /dev/null 2>&1) &&
             echo "$axe_sha256  $archive" | sha256sum --check --quiet; then
             tar -xzf "$archive" -C target/tools --strip-components=1 package/axe.min.js
         else
-            say "axe-core could not be fetched"
+            say "axe-core could not be fetched (by npm)"
         fi
         rm -f "$archive"
     fi
