@@ -3,6 +3,7 @@
 mod driver;
 mod http;
 mod logs;
+mod signed_in;
 mod ui;
 
 use serde_json::json;
