@@ -103,7 +103,8 @@ fn router(loop_state: LoopState, services: Services) -> Router {
         job: Some(services.job),
         follow: true,
     };
-    let pages = pages::router(pages).layer(from_fn_with_state(
+    // What is not there is not behind the door.
+    let pages = pages::router(pages).route_layer(from_fn_with_state(
         services.house.clone(),
         page_door::let_in,
     ));

@@ -320,10 +320,10 @@ async fn gaps_are_in_their_places(database: Database) {
     database.insert_run("shop", &[("shop", None, "shop")]).await;
     let day = 1_795_408_783_000_000_000_i64;
     let mut statements = Vec::new();
-    for (id, pod) in [(1, "shop-1-aaaaa"), (2, "shop-2-bbbbb")] {
+    for (id, pod, recorded, gaps) in [(1, "shop-1-aaaaa", 1_238, 3), (2, "shop-2-bbbbb", 4, 0)] {
         statements.push(format!(
             "INSERT INTO log_streams (id, step_id, pod_name, pod_uid, container, role, restart_count, state, lines, gaps, complete)
-             SELECT {id}, max(id), '{pod}', '{pod}', 'k6', 'runner', 0, 'terminated', 1238, 3, TRUE FROM test_run_steps"
+             SELECT {id}, max(id), '{pod}', '{pod}', 'k6', 'runner', 0, 'terminated', {recorded}, {gaps}, TRUE FROM test_run_steps"
         ));
         for (seq, first, last, lines, body) in [(7, 0, 20, 3, "a\nb\nc\n"), (8, 30, 30, 1, "d")] {
             statements.push(format!(

@@ -30,11 +30,20 @@ fn job_rule() -> Value {
     json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "update"]})
 }
 
+/// Nanoseconds since 1970.
+fn now() -> i64 {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_nanos()).unwrap()
+}
+
 /// A loop with a run that has two runners, whose logs have some lines.
 async fn world(database: &Database) -> (Cluster, RunningLoop, String) {
     let cluster = Cluster::standin(Options::default()).await;
     for pod in cluster.running("mine", 2).await {
         write_lines(&cluster.log(&pod, "k6"), 0..50);
+        // A log that has long been quiet is not read in every cycle.
+        cluster.log(&pod, "k6").write_line(now(), b"just now");
     }
     let program = RunningLoop::program(&cluster, database).env("K6_SYNC_INTERVAL_SECONDS", "5");
     let running = RunningLoop::spawn(program).await;
@@ -42,7 +51,7 @@ async fn world(database: &Database) -> (Cluster, RunningLoop, String) {
         database
             .number("SELECT coalesce(sum(lines), 0) FROM log_streams")
             .await
-            >= 100
+            >= 102
     })
     .await;
     let id = database
@@ -102,10 +111,9 @@ async fn people_sign_in_look_act_and_sign_out(database: Database) {
     let pods = database
         .texts("SELECT pod_name FROM log_streams WHERE role = 'runner' ORDER BY 1")
         .await;
-    cluster.log(&pods[0], "k6").write_line(
-        crate::support::cluster::line_time(1_000),
-        b"the newest line of all",
-    );
+    cluster
+        .log(&pods[0], "k6")
+        .write_line(now(), b"the newest line of all");
     browser
         .until("document.querySelector('main').innerText.includes('the newest line of all')")
         .await;

@@ -270,7 +270,8 @@ async fn other_methods_and_paths_are_refused() {
     for (method, path, status) in [
         ("HEAD", PATH, 200),
         ("HEAD", "/healthz", 200),
-        ("GET", "/", 404),
+        // A page, which a key for the job does not open.
+        ("GET", "/", 403),
         ("GET", "/metrics/more", 404),
         ("GET", "/api/dashboard/load-testing", 404),
         ("HEAD", "/unknown", 404),
