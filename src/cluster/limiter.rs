@@ -34,9 +34,9 @@ const UNUSUAL: f64 = 4.0;
 pub(crate) const UNANSWERED: usize = 128;
 /// (Bytes, logs): of the logs of which more than these bytes have been read, only this many are read on at a time. Each may
 /// need a full chunk and the buffers of its connection.
-const SIZES: [(usize, usize); 2] = [(32 * 1024, 24), (128 * 1024, 12)];
+const SIZES: [(usize, usize); 2] = [(32 * 1024, 24), (128 * 1024, 8)];
 /// The same for the bytes of one line, which may have 2 MiB and is copied on its way.
-const LONG_LINES: (usize, usize) = (256 * 1024, 1);
+const LONG_LINES: (usize, usize) = (128 * 1024, 1);
 
 /// The limit on one cycle's log requests. Clones share it.
 #[derive(Clone, Debug)]

@@ -18,9 +18,6 @@ pub(crate) struct Refusal {
     pub(crate) error: String,
     /// Seconds.
     pub(crate) retry_after: Option<u64>,
-    /// Signing in helps.
-    #[allow(dead_code, reason = "the pages come next")]
-    pub(crate) sign_in: bool,
 }
 
 /// An error as JSON.
@@ -39,7 +36,6 @@ impl Refusal {
             code,
             error: error.into(),
             retry_after: None,
-            sign_in: false,
         }
     }
 
@@ -60,7 +56,6 @@ impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         Self {
             retry_after: denied.retry_after(),
-            sign_in: matches!(denied, Denied::Nobody | Denied::Unknown(_)),
             ..Self::new(denied.code(), denied.to_string())
         }
     }
