@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::on_both_databases;
 use crate::support::cluster::{State, write_lines};
 use crate::support::program::Run;
+use crate::support::running_loop::wait_for;
 use crate::support::{Cluster, Database, Program};
 
 on_both_databases!(
@@ -324,9 +325,11 @@ async fn a_list_whose_snapshot_expires_between_pages_goes_on(database: Database)
     // While the answer to the request for the second page is on its way, that page's token expires.
     standin.set_latency(Duration::from_secs(1));
     let expire = async {
-        while requests(&cluster, "list pods") < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let asked = "the request for the second page";
+        wait_for(asked, Duration::from_secs(60), async || {
+            requests(&cluster, "list pods") >= 2
+        })
+        .await;
         standin.compact();
         standin.set_latency(Duration::ZERO);
     };

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{AT_ONCE, CLOSED, assert_refused, file, kubeconfig_of, running};
 use crate::support::program::Run;
+use crate::support::running_loop::wait_for;
 use crate::support::{Cluster, Database, Program, unique};
 
 #[tokio::test]
@@ -294,11 +295,10 @@ async fn an_interrupt_ends_it_at_once_even_while_the_cluster_does_not_answer() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
-    while !standin.requests().contains_key("list testruns") {
-        assert!(begun.elapsed() < 3 * AT_ONCE, "it never asked for TestRuns");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait_for("the request for TestRuns", 3 * AT_ONCE, async || {
+        standin.requests().contains_key("list testruns")
+    })
+    .await;
     let pid = child.id().unwrap().to_string();
     let interrupted = Instant::now();
     let kill = std::process::Command::new("kill")
