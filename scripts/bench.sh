@@ -7,6 +7,8 @@
 # in target/bench/results.json and a plot of them in target/bench/results.svg.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Whatever the environment and cargo's configuration say: what is built must be where this script looks for it.
+export CARGO_TARGET_DIR=target
 
 usage() { echo "usage: scripts/bench.sh [--quick | --only TEXT]" >&2; exit 2; }
 case "${1:-}" in

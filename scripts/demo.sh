@@ -4,6 +4,8 @@
 # Needs a Rust toolchain and a C compiler, and neither a cluster nor a database. Leaves nothing behind but target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Whatever the environment and cargo's configuration say: what is built must be where this script looks for it.
+export CARGO_TARGET_DIR=target
 
 say() { if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
 

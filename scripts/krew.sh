@@ -3,6 +3,8 @@
 # its checksum. Run it on each platform of a release.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Whatever the environment and cargo's configuration say: what is built must be where this script looks for it.
+export CARGO_TARGET_DIR=target
 
 os=$(uname -s | tr '[:upper:]' '[:lower:]')
 case "$(uname -m)" in
