@@ -33,7 +33,7 @@ use crate::server::refusal::{Error, Refusal};
 /// What says that the connection lives, where nothing else does.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often it is asked again whether somebody may follow.
-const REVIEW: Duration = Duration::from_secs(60);
+const REVIEW: Duration = Duration::from_secs(30);
 /// When to come back after the connection broke.
 const COME_BACK: Duration = Duration::from_secs(2);
 /// What the beginnings of all logs of one follower may take, bytes.

@@ -13,6 +13,7 @@ use crate::cluster::{Cluster, ClusterError, Namespaces, Right, User};
 use crate::cycle::identity;
 use crate::server::sight::{Seen, Sight};
 use crate::server::source::Source;
+use crate::store::KnownNamespace;
 
 /// How long the list of namespaces is good: a new one is seen that much later.
 const NAMESPACES_AGE: Duration = Duration::from_secs(5);
@@ -48,6 +49,8 @@ pub(crate) struct Rights {
 struct Known {
     namespaces: Option<(Instant, Vec<String>)>,
     clusters: Option<(Instant, Vec<String>)>,
+    /// It was said which clusters the database does not know.
+    has_told: bool,
 }
 
 impl Rights {
@@ -192,9 +195,29 @@ impl Rights {
         let ids: Vec<String> = ids.into_iter().collect();
         // The first cycle may just be about to make it known.
         if !known.is_empty() {
+            self.tell_of_strangers(&known);
             self.known().clusters = Some((Instant::now(), ids.clone()));
         }
         Ok(Some(ids))
+    }
+
+    /// A mistyped id would hide a cluster's runs without a word.
+    fn tell_of_strangers(&self, known: &[KnownNamespace]) {
+        let Clusters::Also(others) = &self.clusters else {
+            return;
+        };
+        let is_known = |id: &String| known.iter().any(|known| known.cluster == *id);
+        let strangers: Vec<&str> = others
+            .iter()
+            .filter(|id| !is_known(id))
+            .map(String::as_str)
+            .collect();
+        if !strangers.is_empty() && !std::mem::replace(&mut self.known().has_told, true) {
+            tracing::warn!(
+                "auth.clusters names {}, which the database does not know: nothing more is shown for it; `SELECT id FROM clusters` lists those that are known",
+                strangers.join(", ")
+            );
+        }
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {

@@ -607,6 +607,18 @@ impl Cluster {
         self.allow(user, rules).await;
     }
 
+    /// Makes the token of a service account nobody's.
+    pub async fn revoke(&self, name: &str, token: &str) {
+        let path = format!(
+            "/api/v1/namespaces/{}/serviceaccounts/{name}",
+            self.namespace
+        );
+        match self.is_real {
+            true => drop(self.request("DELETE", &path, &json!({})).await),
+            false => self.standin_cluster().revoke(token),
+        }
+    }
+
     /// Takes from a user or service account what it was allowed.
     pub async fn disallow(&self, name: &str) {
         let path = format!("{}/{name}", self.rbac("rolebindings"));

@@ -185,6 +185,10 @@ impl Access {
         self.users.insert(token.to_owned(), user);
     }
 
+    pub(crate) fn remove(&mut self, token: &str) {
+        self.users.remove(token);
+    }
+
     pub(crate) fn by_token(&self, token: &str) -> Option<&User> {
         self.users.get(token)
     }

@@ -260,6 +260,11 @@ impl Cluster {
         lock(&self.0.access).add(token, user);
     }
 
+    /// The token is nobody's from now on.
+    pub fn revoke(&self, token: &str) {
+        lock(&self.0.access).remove(token);
+    }
+
     pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<User, Failure> {
         let state = self.state();
         lock(&self.0.access).authenticate(headers, &state)
