@@ -67,17 +67,10 @@ async fn write(asked: &Asked, args: &Report) -> anyhow::Result<()> {
 }
 
 async fn page(record: &Record, run: &Run) -> anyhow::Result<String> {
-    let unreadable = |error: crate::store::StoreError| Unreadable(error.into());
-    let gaps = record.gaps(run.row.id).await.map_err(unreadable)?;
-    let said = record
-        .error_lines(run, MOST_FAILED)
+    let now = Timestamp::now();
+    let details = record
+        .details(run, MOST_FAILED, now)
         .await
-        .map_err(unreadable)?;
-    Ok(report::html::page(
-        run,
-        &gaps,
-        &said,
-        VERSION,
-        Timestamp::now(),
-    )?)
+        .map_err(|error| Unreadable(error.into()))?;
+    Ok(report::html::page(run, &details, VERSION, now)?)
 }

@@ -7,6 +7,7 @@
 
 mod ask;
 pub(crate) mod compare;
+mod details;
 mod error_lines;
 pub(crate) mod log;
 pub(crate) mod naming;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub(crate) use self::details::Details;
 pub(crate) use self::naming::{NamingError, RunName};
 #[cfg(test)]
 pub(crate) use self::outcome::whole;

@@ -14,8 +14,8 @@ use super::timeline::timeline;
 use super::values::{self, cut, name, things};
 use super::verdict::{self, Tone};
 use crate::k6::summary::Kind;
-use crate::record::{Container, ErrorLines, Metric, Run, Step};
-use crate::store::{Role, RunGap, SummarySource};
+use crate::record::{Container, Details, ErrorLines, Metric, Run, Step};
+use crate::store::{Role, SummarySource};
 
 const STYLE: &str = include_str!("templates/report.css");
 
@@ -151,21 +151,20 @@ pub(crate) struct ContainerRow {
     pub summary: &'static str,
 }
 
-/// The page. `said`: of its containers that failed.
+/// The page.
 ///
 /// # Errors
 /// [`askama::Error`], which memory never yields.
 pub(crate) fn page(
     run: &Run,
-    gaps: &[RunGap],
-    said: &[ErrorLines],
+    details: &Details,
     version: &'static str,
     now: Timestamp,
 ) -> Result<String, askama::Error> {
     let page = Page {
         style: STYLE,
         style_hash: format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE))),
-        run: RunView::of(run, gaps, said, now, None),
+        run: RunView::of(run, details, now, None),
         made_at: Time::of(now),
         version,
     };
@@ -175,13 +174,7 @@ pub(crate) fn page(
 
 impl RunView {
     /// `pages`: where the run's pages are; `None`: nowhere.
-    pub(crate) fn of(
-        run: &Run,
-        gaps: &[RunGap],
-        said: &[ErrorLines],
-        now: Timestamp,
-        pages: Option<&str>,
-    ) -> Self {
+    pub(crate) fn of(run: &Run, details: &Details, now: Timestamp, pages: Option<&str>) -> Self {
         let badge = Badge::of(verdict::of_run(run), verdict::status(run));
         Self {
             title: format!("{} {} {}", badge.symbol, name(&run.row.name), badge.word),
@@ -190,13 +183,13 @@ impl RunView {
             why: verdict::why(run),
             notes: notes(run),
             facts: facts(run),
-            timeline: timeline(run, gaps, now),
+            timeline: timeline(run, &details.gaps, &details.reads, now),
             steps: run
                 .steps
                 .iter()
                 .take(MOST_ROWS)
                 .enumerate()
-                .map(|(at, step)| StepPart::of(at + 1, step, run, said, pages))
+                .map(|(at, step)| StepPart::of(at + 1, step, run, &details.said, pages))
                 .collect(),
         }
     }
@@ -531,7 +524,11 @@ mod tests {
             lines: lines.to_vec(),
             more: 0,
         };
-        page(run, &[], &[said], "0.0.0", at(100)).unwrap()
+        let details = Details {
+            said: vec![said],
+            ..Details::default()
+        };
+        page(run, &details, "0.0.0", at(100)).unwrap()
     }
 
     /// The tags of the page, in their order.

@@ -1,4 +1,5 @@
-//! A run as a picture over time: initializer, starter, each runner waiting and running, and the gaps in their logs. Pure; SVG.
+//! A run as a picture over time: initializer, starter, each runner waiting and running, the gaps in their logs, and when k6sync read
+//! them. Pure; SVG.
 //!
 //! It can be read without colour: what failed is hatched, what waits is dashed, and how each ended stands beside it. It uses neither
 //! styles nor scripts, so that it may stand in a page of the strictest policy, and its text has the colour of the text around it.
@@ -12,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::values::{self, cut};
 use super::verdict::{self, End, Tone};
 use crate::record::{Container, Run, Step};
-use crate::store::{Role, RunGap, StreamId};
+use crate::store::{Reads, Role, RunGap, StreamId};
 
 const WIDTH: f64 = 960.0;
 /// Of the names, left.
@@ -66,7 +67,12 @@ struct Span {
 }
 
 /// The picture; `None`: nothing has begun yet.
-pub(crate) fn timeline(run: &Run, gaps: &[RunGap], now: Timestamp) -> Option<String> {
+pub(crate) fn timeline(
+    run: &Run,
+    gaps: &[RunGap],
+    reads: &[Reads],
+    now: Timestamp,
+) -> Option<String> {
     let mut by_stream: HashMap<StreamId, Vec<RunGap>> = HashMap::new();
     for gap in gaps {
         by_stream.entry(gap.stream_id).or_default().push(*gap);
@@ -78,7 +84,7 @@ pub(crate) fn timeline(run: &Run, gaps: &[RunGap], now: Timestamp) -> Option<Str
         .map(|step| rows_of(step, &by_stream, most))
         .collect();
     let span = Span::of(rows.iter().flatten(), run, now)?;
-    Some(draw(run, &steps, &rows, span))
+    Some(draw(run, &steps, &rows, reads, span))
 }
 
 impl Span {
@@ -246,10 +252,11 @@ const BAD: &str = "#d64545";
 const OPEN: &str = "#3b7dd8";
 const GREY: &str = "#8a8f98";
 
-fn draw(run: &Run, steps: &[&Step], rows: &[Vec<Row>], span: Span) -> String {
+fn draw(run: &Run, steps: &[&Step], rows: &[Vec<Row>], reads: &[Reads], span: Span) -> String {
     let has_heads = steps.len() > 1;
     let heads = if has_heads { steps.len() } else { 0 };
-    let count = rows.iter().map(Vec::len).sum::<usize>() + heads;
+    // And one that tells when k6sync read.
+    let count = rows.iter().map(Vec::len).sum::<usize>() + heads + 1;
     let height = TOP + BOTTOM + ROW * count as f64;
     let title = format!(
         "Timeline of {} from {} to {}",
@@ -289,6 +296,7 @@ fn draw(run: &Run, steps: &[&Step], rows: &[Vec<Row>], span: Span) -> String {
             y += ROW;
         }
     }
+    draw_reads(&mut svg, reads, span, y);
     if run.steps.len() > steps.len() {
         add!(
             svg,
@@ -399,6 +407,49 @@ fn draw_row(svg: &mut String, row: &Row, span: Span, y: f64) {
     );
 }
 
+/// A stroke for each time at which k6sync read; where a cycle failed it is crossed out.
+fn draw_reads(svg: &mut String, reads: &[Reads], span: Span, y: f64) {
+    let (mut good, mut bad) = (String::new(), String::new());
+    let (bar, baseline) = (y + (ROW - BAR) / 2.0, y + 15.0);
+    for read in reads {
+        let x = span.x(read.at);
+        if read.completed > 0 {
+            add!(good, "M{x:.1} {:.1}v{:.0}", bar + 2.0, BAR - 4.0);
+        }
+        if read.failed > 0 {
+            let (left, top) = (x - 3.0, bar + 4.0);
+            add!(bad, "M{left:.1} {top:.1}l6 6m-6 0l6-6");
+        }
+    }
+    let all = |count: fn(&Reads) -> u64| reads.iter().map(count).sum::<u64>();
+    let (completed, failed) = (all(|read| read.completed), all(|read| read.failed));
+    let end = match (completed, failed) {
+        (0, 0) => "none while it ran".to_owned(),
+        (completed, 0) => format!("✓ {}", values::things(completed, "cycle", "cycles")),
+        (completed, failed) => format!("✗ {failed} of {} failed", completed + failed),
+    };
+    add!(
+        svg,
+        "<g><title>When k6sync read: {completed} cycles were completed, {failed} failed</title>\
+         <text x=\"{:.0}\" y=\"{baseline:.0}\" fill=\"currentColor\" text-anchor=\"end\">k6sync read</text>",
+        NAMES - 8.0
+    );
+    for (path, colour) in [(good, OPEN), (bad, BAD)] {
+        if !path.is_empty() {
+            add!(
+                svg,
+                "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
+            );
+        }
+    }
+    add!(
+        svg,
+        "<text x=\"{:.0}\" y=\"{baseline:.0}\" fill=\"currentColor\">{}</text></g>\n",
+        WIDTH - ENDS + 8.0,
+        text(&end)
+    );
+}
+
 /// A place where lines may be missing: white with a black frame, whatever is below.
 fn draw_gap(svg: &mut String, row: &Row, gap: RunGap, span: Span, bar: f64) {
     let time = |ns: i64| Timestamp::from_nanosecond(i128::from(ns)).ok();
@@ -470,7 +521,7 @@ mod tests {
             before_ts: i64::try_from(at(30).as_nanosecond()).ok(),
             cause: GapCause::Rotated,
         };
-        let svg = timeline(&samples::failed(), &[gap], at(100)).unwrap();
+        let svg = timeline(&samples::failed(), &[gap], &[], at(100)).unwrap();
         tags(&svg);
         for expected in [
             "initializer",
@@ -488,6 +539,30 @@ mod tests {
         }
     }
 
+    fn read(second: i64, completed: u64, failed: u64) -> Reads {
+        Reads {
+            at: at(second),
+            completed,
+            failed,
+        }
+    }
+
+    #[test]
+    fn it_is_told_when_k6sync_read() {
+        for (reads, words, paths) in [
+            (&[][..], "none while it ran", 0),
+            (&[read(10, 1, 0)], "✓ 1 cycle<", 1),
+            (&[read(10, 4, 0), read(30, 1_000, 0)], "✓ 1,004 cycles", 1),
+            (&[read(10, 4, 0), read(30, 1, 2)], "✗ 2 of 7 failed", 2),
+            (&[read(10, 0, 1)], "✗ 1 of 1 failed", 1),
+        ] {
+            let svg = timeline(&samples::failed(), &[], reads, at(100)).unwrap();
+            assert!(svg.contains(words), "no {words}: {svg}");
+            let drawn = tags(&svg).iter().filter(|tag| *tag == "path").count();
+            assert_eq!(drawn, paths, "{words}");
+        }
+    }
+
     #[test]
     fn nothing_is_drawn_before_something_began() {
         let mut run = samples::running();
@@ -495,7 +570,7 @@ mod tests {
             container.row.started_at = None;
             container.row.finished_at = None;
         }
-        assert_eq!(timeline(&run, &[], at(0)), None);
+        assert_eq!(timeline(&run, &[], &[], at(0)), None);
     }
 
     #[test]
@@ -509,15 +584,16 @@ mod tests {
                     cause: GapCause::Deleted,
                 })
                 .collect();
-            let svg = timeline(&samples::many(runners), &gaps, at(100)).unwrap();
+            let reads: Vec<Reads> = (0..160).map(|part| read(part, 7, 7)).collect();
+            let svg = timeline(&samples::many(runners), &gaps, &reads, at(100)).unwrap();
             let rows = tags(&svg).iter().filter(|tag| *tag == "g").count();
-            // And one that holds them.
-            assert!(rows <= MOST_ROWS + 1, "{rows}");
+            // And one that holds them, and when k6sync read.
+            assert!(rows <= MOST_ROWS + 2, "{rows}");
             assert!(svg.len() < 80_000, "{}", svg.len());
         }
         let mut run = samples::many(1_000);
         run.steps = vec![run.steps[0].clone(); 100];
-        let svg = timeline(&run, &[], at(100)).unwrap();
+        let svg = timeline(&run, &[], &[], at(100)).unwrap();
         assert!(svg.contains("and 88 more steps"));
         assert!(svg.len() < 80_000, "{}", svg.len());
     }
@@ -527,7 +603,7 @@ mod tests {
         for seconds in [1, 65, 3_600, 100_000, 100_000_000] {
             let mut run = samples::running();
             run.steps[0].containers[1].row.started_at = Some(at(0));
-            let svg = timeline(&run, &[], at(seconds)).unwrap();
+            let svg = timeline(&run, &[], &[], at(seconds)).unwrap();
             let lines = tags(&svg).iter().filter(|tag| *tag == "line").count();
             assert!((1..=9).contains(&lines), "{lines} for {seconds} s");
         }
@@ -536,8 +612,8 @@ mod tests {
     proptest! {
         #[test]
         fn foreign_text_is_only_text(name in hostile()) {
-            let expected = tags(&timeline(&samples::of_hostile("a"), &[], at(100)).unwrap());
-            let svg = timeline(&samples::of_hostile(&name), &[], at(100)).unwrap();
+            let expected = tags(&timeline(&samples::of_hostile("a"), &[], &[], at(100)).unwrap());
+            let svg = timeline(&samples::of_hostile(&name), &[], &[], at(100)).unwrap();
             prop_assert_eq!(tags(&svg), expected);
         }
     }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ids::StepId;
-use super::query::{rows, transaction};
+use super::ids::{RunId, StepId};
+use super::query::{rows, rows_as, transaction};
 use super::rows::{json, rows_of};
 use super::statement::Statement;
 use super::{Reader, Store, StoreError, time};
@@ -130,7 +130,62 @@ const LAST_COMPLETED: Statement = Statement {
         WHERE outcome = 'completed' ORDER BY id DESC LIMIT 1",
 };
 
+/// Cycles of one part of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Reads {
+    /// When the first of them looked, by the API server's clock where that is known: it stamps containers, too.
+    #[serde(with = "time")]
+    pub at: Timestamp,
+    /// How many were completed.
+    pub completed: u64,
+    /// How many failed.
+    pub failed: u64,
+}
+
+/// (run id, from, to, seconds of a part) → [`Reads`] of the cycles that began then and looked at the run's clusters, by time. A
+/// cycle that knows no cluster looked at whatever there was.
+const READS: Statement = Statement {
+    sqlite: "
+        SELECT json_object('at', min(coalesce(looked_at, started_at)), 'completed', sum(outcome = 'completed'), 'failed', sum(outcome <> 'completed'))
+        FROM sync_cycles WHERE started_at >= $2 AND started_at <= $3 AND (cluster IS NULL OR cluster IN (
+            SELECT coalesce(u.cluster, s.cluster) FROM test_run_steps s LEFT JOIN cluster_uids u ON u.uid = s.cluster
+            WHERE s.test_run_id = $1))
+        GROUP BY CAST((julianday(started_at) - julianday($2)) * 86400 / $4 AS INTEGER) ORDER BY min(started_at)",
+    postgres: "
+        SELECT json_build_object('at', min(coalesce(looked_at, started_at)), 'completed', count(*) FILTER (WHERE outcome = 'completed'),
+            'failed', count(*) FILTER (WHERE outcome <> 'completed'))::text
+        FROM sync_cycles
+        WHERE started_at >= $2::text::timestamptz AND started_at <= $3::text::timestamptz AND (cluster IS NULL OR cluster IN (
+            SELECT coalesce(u.cluster, s.cluster) FROM test_run_steps s LEFT JOIN cluster_uids u ON u.uid = s.cluster
+            WHERE s.test_run_id = $1))
+        GROUP BY floor(extract(epoch FROM started_at - $2::text::timestamptz) / $4::float8) ORDER BY min(started_at)",
+};
+
 impl Reader {
+    /// The cycles that may have looked at this run and began between these times, gathered in so many parts of equal length.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]
+    pub(crate) async fn reads(
+        &self,
+        run: RunId,
+        from: Timestamp,
+        to: Timestamp,
+        parts: i64,
+    ) -> Result<Vec<Reads>, StoreError> {
+        let seconds = to.duration_since(from).as_secs_f64() / parts.max(1) as f64;
+        let (from, to) = (time::to_sql(from), time::to_sql(to));
+        rows_as!(
+            self,
+            "read when cycles were",
+            sqlx::query_scalar(self.sql(READS))
+                .bind(run)
+                .bind(&from)
+                .bind(&to)
+                .bind(seconds)
+        )
+    }
+
     /// When the newest cycle that was completed began; `None`: none ever was.
     ///
     /// # Errors

@@ -48,6 +48,7 @@ pub(crate) use self::append::{Append, Appended, StreamAppend};
 pub(crate) use self::chunks::{Chunk, ChunkRow, LinePlace};
 pub(crate) use self::clusters::{KnownNamespace, Registration, SeenNamespace};
 pub(crate) use self::commit::{RunRecord, StepSummary};
+pub(crate) use self::cycles::Reads;
 pub use self::cycles::{CycleError, CycleRecord};
 pub use self::error::StoreError;
 pub(crate) use self::gaps::{Gap, GapRow};

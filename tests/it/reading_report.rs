@@ -12,6 +12,7 @@ on_both_databases!(
     hostile_names_and_logs_are_only_text,
     a_run_that_is_not_over_is_no_success,
     what_cannot_be_written_or_found_is_said,
+    the_timeline_tells_when_k6sync_read,
 );
 
 /// The recorded runs that are different in what there is to see.
@@ -158,6 +159,42 @@ async fn the_files_are_as_they_were(database: Database) {
     ] {
         assert!(!outside.contains(reference), "{reference}: {outside}");
     }
+}
+
+async fn the_timeline_tells_when_k6sync_read(database: Database) {
+    let cluster = Cluster::start().await;
+    cluster.running("shop", 2).await;
+    let told = async || {
+        let run = report(&database, "shop", &["--html", "-"]).await;
+        assert_eq!(run.code, 0, "{run:?}");
+        let (_, row) = run.stdout.split_once(">k6sync read</text>").unwrap();
+        let (_, end) = row.split_once("currentColor\">").unwrap();
+        end.split_once('<').unwrap().0.to_owned()
+    };
+    for cycles in ["✓ 1 cycle", "✓ 2 cycles", "✓ 3 cycles"] {
+        sync(&cluster, &database).await;
+        assert_eq!(told().await, cycles);
+    }
+    // Those who looked at another cluster did not read it, and those before it began can't have.
+    let now = "(SELECT max(started_at) FROM sync_cycles)";
+    for (at, cluster) in [
+        (now, "'elsewhere'"),
+        ("'2020-01-01T00:00:00.000000Z'", "NULL"),
+    ] {
+        database
+            .execute(&format!(
+                "INSERT INTO sync_cycles (started_at, duration_ms, \"trigger\", instance, outcome, total, updated, errors,
+                     logs_updated, log_bytes, cluster)
+                 VALUES ({at}, 1, 'loop', 'x', 'completed', 0, 0, 0, 0, 0, {cluster})"
+            ))
+            .await;
+    }
+    assert_eq!(told().await, "✓ 3 cycles");
+    // One that failed is told, too.
+    database
+        .execute("UPDATE sync_cycles SET outcome = 'failed' WHERE id = (SELECT max(id) - 2 FROM sync_cycles)")
+        .await;
+    assert_eq!(told().await, "✗ 1 of 3 failed");
 }
 
 async fn hostile_names_and_logs_are_only_text(database: Database) {

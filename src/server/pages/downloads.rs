@@ -92,12 +92,13 @@ pub(super) async fn html(
 ) -> Result<Response, Problem> {
     let run = run_of(&pages, &visitor, &id).await?;
     let record = &pages.source.record().await?;
-    let gaps = record.gaps(run.row.id).await?;
-    let said = match run.steps.iter().all(|step| visitor.sight.reads(step)) {
-        true => record.error_lines(&run, MOST_FAILED).await?,
-        false => Vec::new(),
+    let most_failed = match run.steps.iter().all(|step| visitor.sight.reads(step)) {
+        true => MOST_FAILED,
+        false => 0,
     };
-    let page = report::html::page(&run, &gaps, &said, VERSION, Timestamp::now());
+    let now = Timestamp::now();
+    let details = record.details(&run, most_failed, now).await?;
+    let page = report::html::page(&run, &details, VERSION, now);
     let page = page.map_err(|error| Problem::Internal {
         problem: error.to_string(),
     })?;

@@ -105,16 +105,11 @@ pub(super) async fn page(
 
 async fn part(record: &Record, visitor: &Visitor, run: &Run) -> Result<Part, Problem> {
     let has_log = run.steps.iter().any(|step| visitor.sight.reads(step));
-    let gaps = match run.gaps {
-        0 => Vec::new(),
-        _ => record.gaps(run.row.id).await?,
-    };
-    let said = match has_log {
-        true => record.error_lines(run, MOST_FAILED).await?,
-        false => Vec::new(),
-    };
+    let now = Timestamp::now();
+    let most_failed = if has_log { MOST_FAILED } else { 0 };
+    let details = record.details(run, most_failed, now).await?;
     let pages = format!("/runs/{}", run.row.id);
-    let mut view = RunView::of(run, &gaps, &said, Timestamp::now(), Some(&pages));
+    let mut view = RunView::of(run, &details, now, Some(&pages));
     for (part, step) in view.steps.iter_mut().zip(&run.steps) {
         if !visitor.sight.reads(step) {
             part.said.clear();
