@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::exit::{self, Unreadable, Wrong};
 use super::reading::Asked;
 use super::{look, remote};
 use crate::cli::reading::{Logs, Prefix};
 use crate::cli::{Cli, OutputFormat};
-use crate::record::NamingError;
 use crate::record::log::{
     Grep, Log, LogError, LogGap, LogItem, LogLine, LogLines, LogWanted, Seen,
 };
+use crate::record::{NamingError, Record};
 use crate::report::lines::{LineLook, LineWriter};
 use crate::signals::Signals;
 use crate::store::RunId;
@@ -29,8 +29,6 @@ use crate::store::RunId;
 const LOOK: Duration = Duration::from_millis(300);
 /// How often it is checked whether somebody syncs.
 const CHECK_CYCLES: Duration = Duration::from_secs(20);
-/// A loop that works completes a cycle at least this often: its longest interval, and some.
-const STALLED: SignedDuration = SignedDuration::from_mins(6);
 /// What an unprivileged process may ask for: both sides take fewer turns than with the usual 64 KiB.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 1024 * 1024;
@@ -100,7 +98,7 @@ async fn print(args: &Logs, asked: &Asked, grep: Option<Grep>) -> anyhow::Result
             Ok(now) => {
                 watch.say_back();
                 seen = now;
-                watch.check(&log, seen).await;
+                watch.check(&asked.record, seen).await;
             }
             Err(error) => watch.say_away(error.into(), args.follow)?,
         }
@@ -316,22 +314,11 @@ impl Write for Patient {
 }
 
 /// What is said while a run is followed: each thing once, until it has passed.
+#[derive(Default)]
 struct Watch {
-    begun: Timestamp,
     is_away: bool,
     checked: Option<Instant>,
     is_stalled: bool,
-}
-
-impl Default for Watch {
-    fn default() -> Self {
-        Self {
-            begun: Timestamp::now(),
-            is_away: false,
-            checked: None,
-            is_stalled: false,
-        }
-    }
 }
 
 impl Watch {
@@ -356,7 +343,7 @@ impl Watch {
     }
 
     /// Says so if nobody syncs what is followed.
-    async fn check(&mut self, log: &Log, seen: Seen) {
+    async fn check(&mut self, record: &Record, seen: Seen) {
         let is_due = self
             .checked
             .is_none_or(|checked| checked.elapsed() >= CHECK_CYCLES);
@@ -365,20 +352,16 @@ impl Watch {
         }
         self.checked = Some(Instant::now());
         // If it can't be read, the next look says so.
-        let Ok(cycle) = log.last_completed_cycle().await else {
+        let Ok(stall) = record.stall(Timestamp::now()).await else {
             return;
         };
-        let last = cycle.unwrap_or(self.begun);
-        let is_stalled = Timestamp::now().duration_since(last) > STALLED;
-        if is_stalled && !self.is_stalled {
-            let since = match cycle {
-                Some(cycle) => format!("the last cycle was completed at {cycle:.0}"),
-                None => "no cycle was ever completed".to_owned(),
-            };
+        if let Some(stall) = stall
+            && !self.is_stalled
+        {
             tracing::warn!(
-                "nothing new comes while nothing is synced: {since}; is the loop running? `k6sync job status` and `k6sync doctor` say more"
+                "nothing new comes while nothing is synced: {stall}; is the loop running? `k6sync job status` and `k6sync doctor` say more"
             );
         }
-        self.is_stalled = is_stalled;
+        self.is_stalled = stall.is_some();
     }
 }

@@ -9,6 +9,7 @@ mod ask;
 pub(crate) mod compare;
 mod details;
 mod error_lines;
+mod freshness;
 pub(crate) mod log;
 pub(crate) mod naming;
 mod outcome;
@@ -18,10 +19,10 @@ mod when;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 pub(crate) use self::details::Details;
+pub(crate) use self::freshness::Stall;
 pub(crate) use self::naming::{NamingError, RunName};
 #[cfg(test)]
 pub(crate) use self::outcome::whole;
@@ -100,14 +101,6 @@ impl Record {
     /// Closes the database.
     pub(crate) async fn close(&self) {
         self.reader.close().await;
-    }
-
-    /// When the newest cycle that was completed began; `None`: none ever was.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub(crate) async fn last_completed_cycle(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.reader.last_completed_cycle().await
     }
 
     /// The last `count` cycles, newest first.

@@ -1,6 +1,6 @@
 //! Cycles, and what went wrong in them.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{RunId, StepId};
@@ -120,14 +120,45 @@ const LAST_CYCLES: Statement = Statement {
         ) cycle",
 };
 
-/// → when the newest completed cycle began
+/// The newest cycle that was completed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "LastCompletedRow")]
+pub(crate) struct LastCompleted {
+    /// When it ended; `None`: there is none.
+    pub completed_at: Option<Timestamp>,
+    /// How many cycles failed since then.
+    pub failed_since: u64,
+}
+
+#[derive(Deserialize)]
+struct LastCompletedRow {
+    #[serde(with = "time::optional")]
+    started_at: Option<Timestamp>,
+    duration_ms: Option<i64>,
+    failed_since: u64,
+}
+
+impl From<LastCompletedRow> for LastCompleted {
+    fn from(row: LastCompletedRow) -> Self {
+        let took = SignedDuration::from_millis(row.duration_ms.unwrap_or(0));
+        let end = |start: Timestamp| start.saturating_add(took).unwrap_or(start);
+        Self {
+            completed_at: row.started_at.map(end),
+            failed_since: row.failed_since,
+        }
+    }
+}
+
+/// → [`LastCompleted`]
 const LAST_COMPLETED: Statement = Statement {
     sqlite: "
-        SELECT json_object('started_at', started_at) FROM sync_cycles
-        WHERE outcome = 'completed' ORDER BY id DESC LIMIT 1",
+        WITH last AS (SELECT id, started_at, duration_ms FROM sync_cycles WHERE outcome = 'completed' ORDER BY id DESC LIMIT 1)
+        SELECT json_object('started_at', (SELECT started_at FROM last), 'duration_ms', (SELECT duration_ms FROM last),
+            'failed_since', (SELECT count(*) FROM sync_cycles WHERE id > coalesce((SELECT id FROM last), 0)))",
     postgres: "
-        SELECT json_build_object('started_at', started_at)::text FROM sync_cycles
-        WHERE outcome = 'completed' ORDER BY id DESC LIMIT 1",
+        WITH last AS (SELECT id, started_at, duration_ms FROM sync_cycles WHERE outcome = 'completed' ORDER BY id DESC LIMIT 1)
+        SELECT json_build_object('started_at', (SELECT started_at FROM last), 'duration_ms', (SELECT duration_ms FROM last),
+            'failed_since', (SELECT count(*) FROM sync_cycles WHERE id > coalesce((SELECT id FROM last), 0)))::text",
 };
 
 /// Cycles of one part of a time.
@@ -186,20 +217,16 @@ impl Reader {
         )
     }
 
-    /// When the newest cycle that was completed began; `None`: none ever was.
+    /// The newest cycle that was completed, and how many failed since.
     ///
     /// # Errors
     /// [`StoreError::Statement`]
-    pub(crate) async fn last_completed_cycle(&self) -> Result<Option<Timestamp>, StoreError> {
-        #[derive(Deserialize)]
-        struct Row {
-            #[serde(with = "time")]
-            started_at: Timestamp,
-        }
+    pub(crate) async fn last_completed(&self) -> Result<LastCompleted, StoreError> {
         const ACTION: &str = "read when the last cycle was";
         let rows = rows!(self, "read when the last cycle was", LAST_COMPLETED)?;
-        let rows: Vec<Row> = rows_of(rows).map_err(|error| self.failed(ACTION, &error))?;
-        Ok(rows.into_iter().next().map(|row| row.started_at))
+        let rows: Vec<LastCompleted> =
+            rows_of(rows).map_err(|error| self.failed(ACTION, &error))?;
+        Ok(rows.into_iter().next().unwrap_or_default())
     }
 
     /// How many errors on record of a step, in cycles before this one, begin with `text`.

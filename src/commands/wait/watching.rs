@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::super::exit::Unreadable;
@@ -19,8 +19,6 @@ const POLL: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Results are derived in the cycle that completes a log, or in the next one; a verdict does not wait for them for ever.
 const RESULTS: Duration = Duration::from_secs(60);
-/// Without a cycle for so long nothing is to be expected.
-const STALLED: SignedDuration = SignedDuration::from_mins(5);
 /// The first cycle is on record only when it has ended.
 const FIRST_CYCLE: Duration = Duration::from_secs(30);
 
@@ -242,19 +240,10 @@ impl<'a> Watching<'a> {
             return;
         }
         self.asked_for_cycles = Some(Instant::now());
-        let Ok(last) = self.asked.record.last_completed_cycle().await else {
-            return;
-        };
-        let now = Timestamp::now();
-        let stalled = match last {
-            Some(at) => (now.duration_since(at) > STALLED)
-                .then(|| format!("the last cycle was completed {}", words::when(at, now))),
-            None => Some("no cycle was ever completed".to_owned()),
-        };
-        if let Some(stalled) = stalled {
+        if let Ok(Some(stall)) = self.asked.record.stall(Timestamp::now()).await {
             self.has_warned = true;
             self.line.suspend(|| {
-                tracing::warn!("{stalled}; is `k6sync loop` running? `k6sync doctor` tells");
+                tracing::warn!("{stall}; is `k6sync loop` running? `k6sync doctor` tells");
             });
         }
     }

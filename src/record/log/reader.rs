@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 
 use futures_util::{StreamExt, stream};
-use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::begin;
@@ -216,14 +215,6 @@ impl Log {
             }
         }
         Ok(pruned)
-    }
-
-    /// When the newest completed cycle began; `None`: there is none.
-    ///
-    /// # Errors
-    /// [`LogError::Store`]
-    pub(crate) async fn last_completed_cycle(&self) -> Result<Option<Timestamp>, LogError> {
-        Ok(self.record.reader.last_completed_cycle().await?)
     }
 
     /// Reads which containers there are, and goes on with those of which there is more.

@@ -116,7 +116,9 @@ pub(super) async fn page(
         runs.push(seen(record, &visitor, id).await?);
     }
     let mut page = Page {
-        frame: Frame::of("Compare runs", "runs", &visitor),
+        frame: Frame::of("Compare runs", "runs", &visitor)
+            .over(record)
+            .await?,
         todo: None,
         runs: Vec::new(),
         notes: Vec::new(),

@@ -1,7 +1,10 @@
 //! What all pages have around them: title, icon, the way to other pages.
 
 use super::assets;
+use super::notice::Notice;
+use super::problem::Problem;
 use super::visitor::Visitor;
+use crate::record::Record;
 use crate::report::verdict::Tone;
 
 /// What a page has around it.
@@ -17,6 +20,8 @@ pub(super) struct Frame {
     pub name: Option<String>,
     pub csrf: String,
     pub may_sign_out: bool,
+    /// That what is shown may be old; `None`: nothing of the record is shown.
+    pub notice: Option<Notice>,
     pub version: &'static str,
 }
 
@@ -34,8 +39,20 @@ impl Frame {
             name: visitor.name.clone(),
             csrf: visitor.csrf.clone().unwrap_or_default(),
             may_sign_out: visitor.may_sign_out,
+            notice: None,
             version: VERSION,
         }
+    }
+
+    /// It shows something of the record, and says whether that may be old.
+    ///
+    /// # Errors
+    /// [`Problem::Unavailable`]
+    pub(super) async fn over(self, record: &Record) -> Result<Self, Problem> {
+        Ok(Self {
+            notice: Some(Notice::of(record).await?),
+            ..self
+        })
     }
 
     /// Its icon tells how something is.

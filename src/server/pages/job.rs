@@ -114,7 +114,7 @@ pub(super) async fn page(
         _ => None,
     };
     html(&Page {
-        frame: Frame::of("Job", "job", &visitor),
+        frame: Frame::of("Job", "job", &visitor).over(record).await?,
         readonly: match (&pages.job, visitor.sight.organizes) {
             (None, _) => {
                 "This page is made from the database alone: whether sync is on, k6sync job status asks the cluster, and k6sync job start and stop change it."

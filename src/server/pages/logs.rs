@@ -325,7 +325,9 @@ pub(super) async fn page(
     });
     html(&Page {
         frame: Frame::of(format!("{} Log of {name}", badge.symbol), "runs", &visitor)
-            .with_icon(verdict::of_run(&run)),
+            .with_icon(verdict::of_run(&run))
+            .over(record)
+            .await?,
         containers: choices(&visitor, &run, &chosen),
         sought: query.get("q").unwrap_or_default().to_owned(),
         is_regex: query.get("regex").is_some(),

@@ -16,6 +16,7 @@ mod job;
 mod log_lines;
 pub(crate) mod login;
 mod logs;
+mod notice;
 mod problem;
 mod query;
 mod run;
@@ -53,6 +54,7 @@ pub(crate) fn router(pages: Pages) -> Router {
         .route("/runs/{id}/summary.md", get(downloads::markdown))
         .route("/runs/{id}/report.html", get(downloads::html))
         .route("/compare", get(compare::page))
+        .route("/notice", get(notice::notice))
         .route("/job", get(job::page).post(job::act))
         .with_state(Arc::new(pages))
         .merge(assets())

@@ -96,7 +96,9 @@ pub(super) async fn page(
     if query.get("part").is_some() {
         return unless_known(&PartAlone { part: &part }, &headers);
     }
-    let frame = Frame::of(part.run.title.clone(), "runs", &visitor);
+    let frame = Frame::of(part.run.title.clone(), "runs", &visitor)
+        .over(record)
+        .await?;
     html(&Page {
         frame: frame.with_icon(verdict::of_run(&run)),
         part,
@@ -200,7 +202,9 @@ pub(super) async fn runner(
     }
     let name = values::name(&run.row.name);
     html(&RunnerPage {
-        frame: Frame::of(format!("{who} of {name}"), "runs", &visitor),
+        frame: Frame::of(format!("{who} of {name}"), "runs", &visitor)
+            .over(record)
+            .await?,
         name,
         who,
         pages: format!("/runs/{}", run.row.id),

@@ -87,7 +87,9 @@ pub(super) async fn page(
         return unless_known(&RowsAlone { rows: &rows }, &headers);
     }
     let tone = runs.runs.first().map(|run| verdict::tone(run.status));
-    let frame = Frame::of(rows.title.clone(), "runs", &visitor);
+    let frame = Frame::of(rows.title.clone(), "runs", &visitor)
+        .over(record)
+        .await?;
     let chosen = |field: &str| query.get(field).unwrap_or_default().to_owned();
     html(&Page {
         frame: match tone {

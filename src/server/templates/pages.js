@@ -33,6 +33,21 @@ localise(document);
 
 // === Asking ===
 
+/** Why addresses can't be had, and since when. */
+const problems = new Map();
+
+/** A page that stays as it is looks like a test that goes on: it says so where it can't be kept up to date. */
+function tell(address, words) {
+  const path = address.split("?")[0];
+  if (!words) problems.delete(path);
+  else if (problems.get(path)?.words !== words) problems.set(path, { words, since: new Date() });
+  const [problem] = problems.values();
+  const away = document.getElementById("away");
+  const text = problem ? `⚠ What is shown may be old: ${problem.words} since ${clock(problem.since)}.` : "";
+  if (away.textContent !== text) away.textContent = text;
+  away.hidden = !problem;
+}
+
 /** The element that an address answers with; null: it is as it was, or can't be had. */
 async function ask(address, tag) {
   const headers = tag ? { "If-None-Match": tag } : {};
@@ -40,12 +55,17 @@ async function ask(address, tag) {
   try {
     answer = await fetch(address, { headers, cache: "no-store", credentials: "same-origin" });
   } catch {
+    tell(address, "k6sync has not answered");
     return null;
   }
-  if (answer.status === 401 || answer.status === 403) {
+  // Somewhere else there is only the page to sign in.
+  if (answer.redirected || answer.status === 401 || answer.status === 403) {
     location.reload();
     return null;
   }
+  if (answer.status >= 500) tell(address, "k6sync has not been able to read the record");
+  else if (answer.status === 404) tell(address, "this has not been on record");
+  else tell(address, null);
   if (!answer.ok) return null;
   const template = document.createElement("template");
   template.innerHTML = await answer.text();
@@ -127,7 +147,7 @@ async function watch(element) {
   for (;;) {
     await pause(Number(element.dataset.poll));
     await untilSeen();
-    const fresh = await ask(withPart(location.href), tag);
+    const fresh = await ask(element.dataset.part ?? withPart(location.href), tag);
     if (!fresh || fresh.id !== element.id) continue;
     tag = fresh.etag;
     localise(fresh);
@@ -453,11 +473,11 @@ function logView(box) {
       if (mine !== search) return;
     } while (after && hits.length < MOST_HITS);
     isComplete = !after;
-    tell();
+    tellHits();
   }
   let isComplete = true;
 
-  function tell() {
+  function tellHits() {
     if (!hits.length) return say("Nothing was found.");
     const count = `${hits.length.toLocaleString()}${isComplete ? "" : "+"}`;
     say(`${at + 1} of ${count} ${hits.length === 1 ? "hit" : "hits"}`);
@@ -474,7 +494,7 @@ function logView(box) {
       centre(there);
     } else await show({ line: hits[at] });
     showFollowing();
-    tell();
+    tellHits();
   }
 
   document.getElementById("next").addEventListener("click", () => jump(at + 1));

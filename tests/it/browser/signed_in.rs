@@ -5,14 +5,16 @@ use std::time::Duration;
 use k6sync_standin::Options;
 use serde_json::{Value, json};
 
-use super::driver::Browser;
+use super::WIDTHS;
+use super::driver::{Browser, Theme};
 use crate::on_both_databases;
 use crate::support::cluster::write_lines;
-use crate::support::running_loop::wait_for;
-use crate::support::{Cluster, Database, RunningLoop};
+use crate::support::running_loop::{Signal, wait_for};
+use crate::support::{Cluster, Database, Program, RunningLoop};
 
 on_both_databases!(
     people_sign_in_look_act_and_sign_out,
+    a_page_that_is_left_open_says_when_it_is_old,
     whoever_is_not_known_sees_the_page_to_sign_in,
 );
 
@@ -39,14 +41,25 @@ fn now() -> i64 {
 
 /// A loop with a run that has two runners, whose logs have some lines.
 async fn world(database: &Database) -> (Cluster, RunningLoop, String) {
+    let cluster = cluster().await;
+    let program = RunningLoop::program(&cluster, database).env("K6_SYNC_INTERVAL_SECONDS", "5");
+    let running = RunningLoop::spawn(program).await;
+    let id = recorded(database).await;
+    (cluster, running, id)
+}
+
+async fn cluster() -> Cluster {
     let cluster = Cluster::standin(Options::default()).await;
     for pod in cluster.running("mine", 2).await {
         write_lines(&cluster.log(&pod, "k6"), 0..50);
         // A log that has long been quiet is not read in every cycle.
         cluster.log(&pod, "k6").write_line(now(), b"just now");
     }
-    let program = RunningLoop::program(&cluster, database).env("K6_SYNC_INTERVAL_SECONDS", "5");
-    let running = RunningLoop::spawn(program).await;
+    cluster
+}
+
+/// Waits until the run is on record; returns its id.
+async fn recorded(database: &Database) -> String {
     wait_for("the run is recorded", WITHIN, async || {
         database
             .number("SELECT coalesce(sum(lines), 0) FROM log_streams")
@@ -54,11 +67,10 @@ async fn world(database: &Database) -> (Cluster, RunningLoop, String) {
             >= 102
     })
     .await;
-    let id = database
+    database
         .texts("SELECT CAST(id AS TEXT) FROM test_runs WHERE name = 'mine'")
         .await
-        .remove(0);
-    (cluster, running, id)
+        .remove(0)
 }
 
 async fn sign_in(browser: &Browser, token: &str) {
@@ -82,8 +94,15 @@ async fn people_sign_in_look_act_and_sign_out(database: Database) {
     // Where one wanted to go is where one comes to.
     browser.go(&format!("{origin}/runs/{id}")).await;
     browser.until("location.pathname == '/login'").await;
-    browser.assert_accessible("sign in").await;
-    browser.picture("login").await;
+    for (width, height) in WIDTHS {
+        browser.size(width, height).await;
+        for theme in [Theme::Light, Theme::Dark] {
+            browser.theme(theme).await;
+            let about = format!("login-{width}-{theme:?}");
+            browser.assert_accessible(&about).await;
+            browser.picture(&about).await;
+        }
+    }
     sign_in(&browser, "no-token-of-anybody").await;
     browser
         .until("document.querySelector('[role=alert]')")
@@ -148,6 +167,106 @@ async fn people_sign_in_look_act_and_sign_out(database: Database) {
     browser.end().await;
 }
 
+/// A loop whose sessions outlive it, at an address that stays.
+async fn steady_loop(cluster: &Cluster, database: &Database, listen: &str) -> RunningLoop {
+    let program = Program::new(&["loop", "--listen", listen])
+        .args(&["--database-url", database.url()])
+        .kubeconfig(cluster.kubeconfig())
+        .config("{leaderElection: {enabled: false}}")
+        .env("K6_SYNC_INTERVAL_SECONDS", "5")
+        .env("K6_SYNC_COOKIE_KEY", &"x".repeat(32));
+    RunningLoop::spawn(program).await
+}
+
+async fn a_page_that_is_left_open_says_when_it_is_old(database: Database) {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let cluster = cluster().await;
+    let mut running = steady_loop(&cluster, &database, "127.0.0.1:0").await;
+    let address = running.address().to_string();
+    let id = recorded(&database).await;
+    let token = cluster
+        .service_account("ann", json!([runs_rule(), logs_rule()]))
+        .await;
+    let origin = format!("http://{address}");
+    browser.go(&format!("{origin}/runs/{id}/logs")).await;
+    sign_in(&browser, &token).await;
+    browser
+        .until("document.getElementById('follow')?.innerText === 'Following'")
+        .await;
+    assert!(browser.eval("document.getElementById('away').hidden").await == true);
+    browser.assert_quiet(&origin).await;
+
+    // The loop is killed; what is written meanwhile comes as soon as there is another one, each line once.
+    let pod = database
+        .texts("SELECT pod_name FROM log_streams WHERE role = 'runner' ORDER BY 1")
+        .await
+        .remove(0);
+    let log = cluster.log(&pod, "k6");
+    let write = |numbers: std::ops::Range<i64>| {
+        for number in numbers {
+            log.write_line(now(), format!("number {number}").as_bytes());
+        }
+    };
+    write(0..20);
+    browser
+        .until("document.getElementById('lines').innerText.includes('number 19')")
+        .await;
+    for round in 1..=2 {
+        running.signal(Signal::Kill);
+        running.exit_code(WITHIN).await;
+        browser
+            .until("document.getElementById('away').innerText.includes('k6sync has not answered since')")
+            .await;
+        write(round * 20..round * 20 + 20);
+        running = steady_loop(&cluster, &database, &address).await;
+        let last = round * 20 + 19;
+        browser
+            .until(&format!(
+                "document.getElementById('lines').innerText.includes('number {last}')"
+            ))
+            .await;
+        browser
+            .until("document.getElementById('away').hidden")
+            .await;
+    }
+    let numbers =
+        "[...document.querySelectorAll('#lines .line .text')].map((line) => line.innerText.trim())
+        .filter((line) => line.startsWith('number '))";
+    let expected: Vec<String> = (0..60).map(|number| format!("number {number}")).collect();
+    assert_eq!(browser.eval(numbers).await, json!(expected));
+    // A server that is away is one that browsers write into the console.
+    browser.forget().await;
+
+    // Nobody syncs any more.
+    browser.go(&format!("{origin}/runs/{id}")).await;
+    assert_eq!(browser.text("#notice").await, "");
+    cluster.control(json!({"enabled": "false"})).await;
+    running.wait_for_line("sync is off", WITHIN).await;
+    database
+        .execute("UPDATE sync_cycles SET started_at = '2026-01-01T00:00:00.000000Z'")
+        .await;
+    browser
+        .until("document.getElementById('notice').innerText.includes('may be old: the last cycle was completed at 202')")
+        .await;
+    browser.assert_accessible("a page that is old").await;
+    browser.picture("old").await;
+    cluster.control(json!({"enabled": "true"})).await;
+    browser
+        .until("document.getElementById('notice').innerText === ''")
+        .await;
+
+    // Who is known no more is asked to sign in, and comes back here.
+    cluster.revoke("ann", &token).await;
+    browser.until("location.pathname == '/login'").await;
+    let next = browser
+        .eval("document.querySelector('[name=next]').value")
+        .await;
+    assert_eq!(next, json!(format!("/runs/{id}")));
+    browser.end().await;
+}
+
 async fn whoever_is_not_known_sees_the_page_to_sign_in(database: Database) {
     let (cluster, running, id) = world(&database).await;
     let blind = cluster.service_account("blind", json!([])).await;
@@ -160,7 +279,7 @@ async fn whoever_is_not_known_sees_the_page_to_sign_in(database: Database) {
     let of_run = |part: &str| format!("/runs/{id}{part}");
     let status_of_run = ["", "/run.json", "/junit.xml", "/summary.md", "/report.html"];
     let logs_of_run = ["/logs", "/logs/window", "/logs/find?q=x", "/logs.txt"];
-    let general = ["/", "/compare", "/job"].map(str::to_owned);
+    let general = ["/", "/compare", "/job", "/notice"].map(str::to_owned);
     let all = general
         .iter()
         .cloned()
