@@ -27,6 +27,53 @@ pub(crate) struct Error {
     error: String,
 }
 
+/// What any request may be answered.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it is described, never made")]
+pub(crate) enum Refusals {
+    /// A parameter is wrong: which, and what it takes
+    #[response(status = 400)]
+    Bad(Error),
+    /// Nobody is known by what was sent
+    #[response(status = 401)]
+    Unknown(Error),
+    /// Whoever asks may not
+    #[response(status = 403)]
+    Forbidden(Error),
+    /// It can't be read now, or it can't be told who asks: try again after `Retry-After`
+    #[response(status = 503)]
+    Away(Error),
+}
+
+/// What a request that names runs may be answered, too.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it is described, never made")]
+pub(crate) enum RunRefusals {
+    /// There is no such run, or none that may be seen, or no such part of it
+    #[response(status = 404)]
+    Missing(Error),
+    /// Several runs are named so: which
+    #[response(status = 409)]
+    Ambiguous(Error),
+}
+
+/// What a request for a log may be answered, too.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it is described, never made")]
+pub(crate) enum LogRefusals {
+    /// The log is damaged in the database
+    #[response(status = 500)]
+    Damaged(Error),
+}
+
+/// It is as it was.
+#[derive(utoipa::IntoResponses)]
+#[response(
+    status = 304,
+    description = "it is as it was when it had the ETag of `If-None-Match`"
+)]
+pub(crate) struct AsItWas;
+
 /// `Retry-After` where something is away or full, seconds.
 const AWAY: u64 = 5;
 
@@ -80,8 +127,11 @@ impl From<NamingError> for Refusal {
 impl From<LogError> for Refusal {
     fn from(error: LogError) -> Self {
         match error {
-            // As the command says it, whose options they are.
-            LogError::NoSuch(problem) => Self::bad(problem.to_string().trim_start_matches("--")),
+            // As the command says it, whose options they are. What is not there may come.
+            LogError::NoSuch(problem) => Self::new(
+                StatusCode::NOT_FOUND,
+                problem.to_string().trim_start_matches("--"),
+            ),
             LogError::Damaged { .. } | LogError::Missing { .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
             }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer;
 use super::follows::Sighted;
 use super::logs::{CHOICE, PIECE, go_on, wanted};
+use super::parameters::{BehindWhat, OneRun, WhichLines};
 use super::query::Query;
 use super::runs::named;
 use super::state::Api;
@@ -28,7 +29,7 @@ use crate::record::log::{Grep, Log, LogError, LogItem, LogLine, Seen};
 use crate::report::lines::{LineLook, LineWriter};
 use crate::server::connections::Endless;
 use crate::server::door::Asking;
-use crate::server::refusal::{Error, Refusal};
+use crate::server::refusal::{LogRefusals, Refusal, Refusals, RunRefusals};
 
 /// What says that the connection lives, where nothing else does.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -44,23 +45,9 @@ const LAST_EVENT_ID: &str = "last-event-id";
 ///
 /// Server-sent events: the data of each is a list of lines and gaps as in the JSON lines of the log; its id goes into `Last-Event-ID` (or
 /// `from`) to go on behind it. An event `end` comes when the run is over and its logs are complete.
-#[utoipa::path(get, path = "/api/v1/runs/{run}/logs/follow", params(
-    ("run" = String, Path, description = "its id, name (the newest of that name), external_id, TestRun uid, or @latest"),
-    ("since" = Option<String>, Query, description = "only lines written within this time (10m), or at this moment or later"),
-    ("tail" = Option<u64>, Query, description = "only the last so many lines of each container, and those to come"),
-    ("step" = Option<String>, Query, description = "only this step, by name, TestRun name or position; repeatable"),
-    ("runner" = Option<String>, Query, description = "only the runners with these numbers, comma-separated"),
-    ("role" = Option<String>, Query, description = "only containers with these roles, comma-separated"),
-    ("failed" = Option<bool>, Query, description = "only containers that failed, from their first error on"),
-    ("grep" = Option<String>, Query, description = "only lines that match this regular expression"),
-    ("ignoreCase" = Option<bool>, Query, description = "small letters in grep match large ones too"),
-    ("around" = Option<u32>, Query, maximum = 1000, description = "with grep: so many lines before and after each match"),
-    ("from" = Option<String>, Query, description = "begin with this line, by its id, or behind an event, by its id"),
-    ("Last-Event-ID" = Option<String>, Header, description = "go on behind this event"),
-), responses(
-    (status = 200, content_type = "text/event-stream", body = String),
-    (status = 400, body = Error), (status = 401, body = Error), (status = 403, body = Error), (status = 404, body = Error),
-    (status = 409, body = Error), (status = 500, body = Error), (status = 503, body = Error),
+#[utoipa::path(get, path = "/api/v1/runs/{run}/logs/follow", params(OneRun, WhichLines, BehindWhat), responses(
+    (status = 200, description = "lines and gaps as they come", content_type = "text/event-stream", body = String),
+    Refusals, RunRefusals, LogRefusals
 ))]
 pub(super) async fn follow(
     State(api): State<Api>,

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer;
+use super::parameters::{HowItIsSent, OneRun, WhichLines};
 use super::query::Query;
 use super::runs::{is_over, named};
 use super::state::Api;
@@ -21,7 +22,7 @@ use crate::record::log::{Grep, LineId, Log, LogError, LogItem, LogLine, LogWante
 use crate::report::lines::{LineLook, LineWriter};
 use crate::server::connections::Endless;
 use crate::server::door::Asking;
-use crate::server::refusal::{Error, Refusal};
+use crate::server::refusal::{AsItWas, LogRefusals, Refusal, Refusals, RunRefusals};
 use crate::store::Role;
 
 /// What is sent at a time, bytes, and some.
@@ -109,26 +110,9 @@ pub(super) fn go_on(wanted: &mut LogWanted, from: &str) -> Result<(), String> {
 ///
 /// All containers, merged by time. JSON lines, or text with `Accept: text/plain` or `format=text`. With `limit` the last JSON line is
 /// `{"next": …}`: `from` of the next window, or null at the end.
-#[utoipa::path(get, path = "/api/v1/runs/{run}/logs", params(
-    ("run" = String, Path, description = "its id, name (the newest of that name), external_id, TestRun uid, or @latest"),
-    ("since" = Option<String>, Query, description = "only lines written within this time (10m), or at this moment or later"),
-    ("tail" = Option<u64>, Query, description = "only the last so many lines of each container"),
-    ("step" = Option<String>, Query, description = "only this step, by name, TestRun name or position; repeatable"),
-    ("runner" = Option<String>, Query, description = "only the runners with these numbers, comma-separated"),
-    ("role" = Option<String>, Query, description = "only containers with these roles, comma-separated"),
-    ("failed" = Option<bool>, Query, description = "only containers that failed, from their first error on"),
-    ("grep" = Option<String>, Query, description = "only lines that match this regular expression"),
-    ("ignoreCase" = Option<bool>, Query, description = "small letters in grep match large ones too"),
-    ("around" = Option<u32>, Query, maximum = 1000, description = "with grep: so many lines before and after each match"),
-    ("format" = Option<String>, Query, description = "json or text"),
-    ("timestamps" = Option<bool>, Query, description = "in text: the time before each line"),
-    ("prefix" = Option<bool>, Query, description = "in text: the container before each line; where there are several, if it is not there"),
-    ("from" = Option<String>, Query, description = "begin with this line, by its id, or where another answer ended, by its `next`"),
-    ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000, description = "at most so many lines"),
-), responses(
-    (status = 200, content((String = "application/x-ndjson"), (String = "text/plain"))), (status = 304),
-    (status = 400, body = Error), (status = 401, body = Error), (status = 403, body = Error), (status = 404, body = Error),
-    (status = 409, body = Error), (status = 500, body = Error), (status = 503, body = Error),
+#[utoipa::path(get, path = "/api/v1/runs/{run}/logs", params(OneRun, WhichLines, HowItIsSent), responses(
+    (status = 200, description = "lines and gaps, by time", content((String = "application/x-ndjson"), (String = "text/plain"))),
+    AsItWas, Refusals, RunRefusals, LogRefusals
 ))]
 pub(super) async fn read(
     State(api): State<Api>,

@@ -6,6 +6,7 @@ mod follow;
 mod follows;
 mod logs;
 mod openapi;
+mod parameters;
 mod query;
 mod runs;
 mod state;

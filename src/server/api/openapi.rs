@@ -9,7 +9,7 @@ use super::query::Query;
 use super::state::Api;
 use super::{answer, follow, logs, runs};
 use crate::server::door::Asking;
-use crate::server::refusal::Refusal;
+use crate::server::refusal::{AsItWas, Error, Refusal, Refusals};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,7 @@ use crate::server::refusal::Refusal;
     paths(
         runs::list, runs::one, runs::results, logs::read, follow::follow, runs::compare, document
     ),
+    components(schemas(Error)),
     security(("token" = []), ("key" = []), ("session" = [])),
     modifiers(&Ways)
 )]
@@ -42,9 +43,7 @@ impl Modify for Ways {
 
 /// This description
 #[utoipa::path(get, path = "/api/v1/openapi.json", responses(
-    (status = 200, description = "OpenAPI 3.1", body = Object), (status = 304),
-    (status = 400, body = crate::server::refusal::Error), (status = 401, body = crate::server::refusal::Error),
-    (status = 403, body = crate::server::refusal::Error), (status = 503, body = crate::server::refusal::Error),
+    (status = 200, description = "OpenAPI 3.1", body = Object), AsItWas, Refusals
 ))]
 pub(super) async fn document(
     State(api): State<Api>,

@@ -61,11 +61,11 @@ impl Query {
         }
     }
 
-    /// `true`, `1` or nothing after the name; not there or `false`: it is not.
+    /// `true`; not there or `false`: it is not.
     pub(super) fn flag(&self, name: &str) -> Result<bool, String> {
         match self.one::<String>(name)?.as_deref() {
-            None | Some("false" | "0") => Ok(false),
-            Some("" | "true" | "1") => Ok(true),
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
             Some(_) => Err(format!("{name}: it must be true or false")),
         }
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn values_are_read() {
         let query = Query::of(
-            Some("status=a,b&status=c&limit=7&failed&since=x%20y+z"),
+            Some("status=a,b&status=c&limit=7&failed=true&since=x%20y+z"),
             KNOWN,
         )
         .unwrap();

@@ -7,19 +7,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::answer;
+use super::parameters::{OfTheComparison, OfTheList, OneRun};
 use super::query::Query;
 use super::state::Api;
 use crate::record::compare::{Comparison, tolerance};
 use crate::record::{CheckResult, Metric, Run, Runs, RunsWanted, Threshold, When};
 use crate::server::door::Asking;
-use crate::server::refusal::{Error, Refusal};
+use crate::server::refusal::{AsItWas, Refusal, Refusals, RunRefusals};
 use crate::store::{RunId, Status, StepId};
 
 /// Runs on a page, where nobody says how many.
 const LIMIT: u32 = 20;
 const MOST: u32 = 1_000;
 /// Runs held against a base.
-const OTHERS: usize = 4;
+pub(super) const OTHERS: usize = 4;
 
 /// What k6 measured in a run.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -53,16 +54,8 @@ pub(super) struct StepResults {
 /// The list of runs
 ///
 /// Newest first: those that you may see. `next`, if there are more, is `before` of the next page.
-#[utoipa::path(get, path = "/api/v1/runs", params(
-    ("status" = Option<String>, Query, description = "only these statuses, comma-separated"),
-    ("since" = Option<String>, Query, description = "only runs that started within this time (7d), or at this moment or later"),
-    ("name" = Option<String>, Query, description = "only runs with this name; * stands for any characters"),
-    ("namespace" = Option<String>, Query, description = "only runs with a step in these namespaces, comma-separated"),
-    ("before" = Option<i64>, Query, description = "only runs with a lower id"),
-    ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "at most so many; 20 if it is not there"),
-), responses(
-    (status = 200, body = Runs), (status = 400, body = Error), (status = 401, body = Error), (status = 403, body = Error),
-    (status = 503, body = Error),
+#[utoipa::path(get, path = "/api/v1/runs", params(OfTheList), responses(
+    (status = 200, description = "a page of the list", body = Runs), Refusals
 ))]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -115,11 +108,8 @@ pub(super) fn named(path: Result<Path<String>, PathRejection>) -> Result<String,
 /// A run
 ///
 /// With its steps, their containers, and what k6 measured.
-#[utoipa::path(get, path = "/api/v1/runs/{run}", params(
-    ("run" = String, Path, description = "its id, name (the newest of that name), external_id, TestRun uid, or @latest"),
-), responses(
-    (status = 200, body = Run), (status = 304), (status = 400, body = Error), (status = 401, body = Error),
-    (status = 403, body = Error), (status = 404, body = Error), (status = 409, body = Error), (status = 503, body = Error),
+#[utoipa::path(get, path = "/api/v1/runs/{run}", params(OneRun), responses(
+    (status = 200, description = "the run", body = Run), AsItWas, Refusals, RunRefusals
 ))]
 pub(super) async fn one(
     State(api): State<Api>,
@@ -144,11 +134,8 @@ pub(super) fn is_over(run: &Run) -> bool {
 /// What k6 measured in a run
 ///
 /// Over all runners of each step: thresholds, checks, metrics.
-#[utoipa::path(get, path = "/api/v1/runs/{run}/results", params(
-    ("run" = String, Path, description = "its id, name (the newest of that name), external_id, TestRun uid, or @latest"),
-), responses(
-    (status = 200, body = Results), (status = 304), (status = 400, body = Error), (status = 401, body = Error),
-    (status = 403, body = Error), (status = 404, body = Error), (status = 409, body = Error), (status = 503, body = Error),
+#[utoipa::path(get, path = "/api/v1/runs/{run}/results", params(OneRun), responses(
+    (status = 200, description = "what k6 measured", body = Results), AsItWas, Refusals, RunRefusals
 ))]
 pub(super) async fn results(
     State(api): State<Api>,
@@ -186,13 +173,8 @@ pub(super) async fn results(
 /// Runs held against a base
 ///
 /// As `k6sync compare` says it.
-#[utoipa::path(get, path = "/api/v1/compare", params(
-    ("base" = String, Query, description = "the run to compare with; @previous is the one before the first other, of the same name"),
-    ("other" = Vec<String>, Query, description = "the run to compare with it; up to four times"),
-    ("tolerance" = Option<String>, Query, description = "changes up to this part of the base's value are no difference, such as 10%"),
-), responses(
-    (status = 200, body = Comparison), (status = 304), (status = 400, body = Error), (status = 401, body = Error),
-    (status = 403, body = Error), (status = 404, body = Error), (status = 409, body = Error), (status = 503, body = Error),
+#[utoipa::path(get, path = "/api/v1/compare", params(OfTheComparison), responses(
+    (status = 200, description = "what is different", body = Comparison), AsItWas, Refusals, RunRefusals
 ))]
 pub(super) async fn compare(
     State(api): State<Api>,

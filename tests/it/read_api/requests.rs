@@ -1,11 +1,15 @@
 //! What requests may ask, and that answers are what the description of the API says.
 
+use std::path::Path;
+
+use k6sync_standin::Options;
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use super::{KEY, SYNCED_WITHIN, World};
 use crate::support::cluster::State;
 use crate::support::running_loop::wait_for;
-use crate::support::{Database, Program};
+use crate::support::{Cluster, Database, Program, RunningLoop, not_shown};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_are_read_with_care() {
@@ -30,13 +34,8 @@ async fn requests_are_read_with_care() {
             "/api/v1/runs/mine/logs?role=boss",
             "role: it must be one of",
         ),
-        ("/api/v1/runs/mine/logs?runner=9", "there is no runner 9"),
-        ("/api/v1/runs/mine/logs?step=x", "has no step `x`"),
         ("/api/v1/runs/mine/logs?from=!", "from: it must be"),
-        (
-            "/api/v1/runs/mine/logs?from=1.2.999999",
-            "from: there is no line",
-        ),
+        ("/api/v1/runs/mine/logs?failed", "true or false"),
         ("/api/v1/runs/mine/logs?limit=10001", "from 1 to 10000"),
         ("/api/v1/runs/mine/logs?format=xml", "json or text"),
         ("/api/v1/compare?base=mine", "other must be there"),
@@ -48,6 +47,20 @@ async fn requests_are_read_with_care() {
     ] {
         let answer = world.get(&caller, path).await;
         assert_eq!(answer.status, 400, "{path}: {answer:?}");
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(words), "{path}: {error}");
+    }
+    // What may come yet.
+    for (path, words) in [
+        ("/api/v1/runs/mine/logs?runner=9", "there is no runner 9"),
+        ("/api/v1/runs/mine/logs?step=x", "has no step `x`"),
+        (
+            "/api/v1/runs/mine/logs?from=1.2.999999",
+            "from: there is no line",
+        ),
+    ] {
+        let answer = world.get(&caller, path).await;
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
         let error = answer.json()["error"].as_str().unwrap().to_owned();
         assert!(error.contains(words), "{path}: {error}");
     }
@@ -185,6 +198,90 @@ async fn requests_are_read_with_care() {
             "{path}: {value} is no {schema}"
         );
     }
+}
+
+/// Asks whatever the description allows and some that it does not, and holds the answers against it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_is_as_its_description_says() {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/schemathesis/bin");
+    if !tools.join("schemathesis").exists() {
+        not_shown("schemathesis is not installed; scripts/test.sh does it");
+        return;
+    }
+    let database = Database::sqlite();
+    let cluster = Cluster::standin(Options::default()).await;
+    cluster.moment_of("operator", "t3").await;
+    let program = RunningLoop::program(&cluster, &database)
+        .env("K6_SYNC_API_KEY", KEY)
+        .config("{auth: {apiKeyMayRead: true}}");
+    let running = RunningLoop::spawn(program).await;
+    let caller = [("X-API-Key", KEY)];
+    wait_for("the run is over", SYNCED_WITHIN, async || {
+        let run = running
+            .request("GET", "/api/v1/runs/slo", &caller, "")
+            .await;
+        run.status == 200 && run.json()["complete"] == true
+    })
+    .await;
+    let lines = running
+        .request("GET", "/api/v1/runs/slo/logs?limit=1", &caller, "")
+        .await;
+    let line: Value = serde_json::from_str(lines.body.lines().next().unwrap()).unwrap();
+    let document = running
+        .request("GET", "/api/v1/openapi.json", &caller, "")
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("openapi.json"), &document.body).unwrap();
+    let settings = format!(
+        "[auth.openapi.key]
+api_key = {KEY:?}
+
+# No parameter can have a NUL character, which a schema can't say.
+[generation]
+allow-x00 = false
+
+# The id of a line must be one of a run that is there.
+[[operations]]
+include-path = \"/api/v1/runs/{{run}}/logs\"
+parameters = {{ \"path.run\" = \"slo\", \"query.from\" = {} }}
+",
+        line["id"]
+    );
+    std::fs::write(path("schemathesis.toml"), settings).unwrap();
+    let valid = Command::new(tools.join("openapi-spec-validator"))
+        .arg(path("openapi.json"))
+        .output()
+        .await
+        .unwrap();
+    assert!(valid.status.success(), "{valid:?}");
+    // What is followed has no end.
+    let asked = Command::new(tools.join("schemathesis"))
+        .arg("--config-file")
+        .arg(path("schemathesis.toml"))
+        .arg("run")
+        .arg(path("openapi.json"))
+        .args(["--url", &format!("http://{}", running.address())])
+        .args([
+            "--exclude-path-regex",
+            "follow",
+            "--max-time",
+            "40",
+            "--request-timeout",
+            "20",
+        ])
+        .args(["--continue-on-failure", "--no-color"])
+        .current_dir(folder.path())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&asked.stdout);
+    assert!(asked.status.success(), "{said}");
+    // It did ask.
+    let count = said.split(" generated, ").next().unwrap();
+    let count = count.rsplit(char::is_whitespace).next().unwrap();
+    assert!(count.parse::<u32>().unwrap() > 500, "{said}");
 }
 
 /// Whether the value has nothing that the schema does not have, and all that it must have.
