@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::timeline::timeline;
 use super::values::{self, cut, name, things};
 use super::verdict::{self, Tone};
+use super::words;
 use crate::k6::summary::Kind;
 use crate::record::{Container, Details, ErrorLines, Metric, Run, Step};
 use crate::store::{Role, SummarySource};
@@ -198,7 +199,7 @@ impl RunView {
 impl Time {
     pub(crate) fn of(at: Timestamp) -> Self {
         Self {
-            shown: values::time(at),
+            shown: words::moment(at),
             machine: values::rfc3339(at),
         }
     }
@@ -254,7 +255,7 @@ fn facts(run: &Run) -> Vec<Fact> {
     fact("Run", Some(row.id.to_string()));
     fact("External id", row.external_id.as_deref().map(name));
     fact("Namespace", row.namespace.as_deref().map(name));
-    fact("Duration", row.duration_seconds.map(values::duration));
+    fact("Duration", row.duration_seconds.map(words::duration));
     fact("Runners", Some(values::number(row.runners.unsigned_abs())));
     fact(
         "Thresholds",
@@ -270,7 +271,7 @@ fn facts(run: &Run) -> Vec<Fact> {
     facts.extend(times.into_iter().filter_map(|(name, at)| {
         Some(Fact {
             name,
-            value: values::time(at?),
+            value: words::moment(at?),
             machine: Some(values::rfc3339(at?)),
         })
     }));
@@ -478,7 +479,7 @@ fn containers(step: &Step, pages: Option<&str>) -> Vec<ContainerRow> {
             verdict::end(step, container),
         ),
         took: values::between(container.row.started_at, container.row.finished_at)
-            .map(values::duration)
+            .map(words::duration)
             .unwrap_or_default(),
         lines: values::number(container.row.lines.unsigned_abs()),
         log: log(container),

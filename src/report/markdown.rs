@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use super::values::{self, things};
 use super::verdict::{self, End, Tone};
+use super::words;
 use crate::record::{Run, Step};
 
 /// Rows of a table; the rest is counted. GitHub takes a summary of 1 MiB.
@@ -93,7 +94,7 @@ fn overview(text: &mut String, runs: &[Run]) {
             row.id,
             verdict::status(run),
             row.duration_seconds
-                .map(values::duration)
+                .map(words::duration)
                 .unwrap_or_default(),
             row.runners,
             row.error_rate.map(values::share).unwrap_or_default(),

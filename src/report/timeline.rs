@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::values::{self, cut};
 use super::verdict::{self, End, Tone};
+use super::words;
 use crate::record::{Container, Run, Step};
 use crate::store::{Reads, Role, RunGap, StreamId};
 
@@ -261,8 +262,8 @@ fn draw(run: &Run, steps: &[&Step], rows: &[Vec<Row>], reads: &[Reads], span: Sp
     let title = format!(
         "Timeline of {} from {} to {}",
         values::name(&run.row.name),
-        values::time(span.from),
-        values::time(span.end())
+        words::moment(span.from),
+        words::moment(span.end())
     );
     let title = text(&title);
     let mut svg = format!(
@@ -344,14 +345,14 @@ fn axis(svg: &mut String, span: Span, height: f64) {
 fn draw_row(svg: &mut String, row: &Row, span: Span, y: f64) {
     let when = match (row.started, row.ended) {
         (Some(started), Some(ended)) => {
-            let took = values::duration(ended.duration_since(started).as_secs_f64());
+            let took = words::duration(ended.duration_since(started).as_secs_f64());
             format!(
                 "{} to {}, {took}",
-                values::time(started),
-                values::time(ended)
+                words::moment(started),
+                words::moment(ended)
             )
         }
-        (Some(started), None) => format!("since {}", values::time(started)),
+        (Some(started), None) => format!("since {}", words::moment(started)),
         (None, _) => "not started".to_owned(),
     };
     let all = text(&format!("{}: {when}, {}", row.name, row.end));

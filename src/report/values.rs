@@ -14,31 +14,9 @@ const NAME_CHARS: usize = 200;
 /// Longer messages are cut.
 const MESSAGE_CHARS: usize = 2_000;
 
-/// `0.4 s`, `12.3 s`, `1 min 05 s`, `2 h 03 min`, `3 d 04 h`.
-pub(crate) fn duration(seconds: f64) -> String {
-    // Zero may have a sign.
-    let seconds = seconds.max(0.0).abs();
-    if seconds < 59.95 {
-        return format!("{seconds:.1} s");
-    }
-    // Not of a test: some 10^11 years.
-    let whole = seconds.round() as u64;
-    let (minutes, hours) = (whole / 60, whole / 3_600);
-    match (minutes, hours) {
-        (_, 48..) => format!("{} d {:02} h", hours / 24, hours % 24),
-        (_, 1..) => format!("{hours} h {:02} min", minutes % 60),
-        _ => format!("{minutes} min {:02} s", whole % 60),
-    }
-}
-
 /// From one time to another; `None`: one of them is not known.
 pub(crate) fn between(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<f64> {
     Some(to?.duration_since(from?).as_secs_f64())
-}
-
-/// `2026-11-23 04:00:05 UTC`
-pub(crate) fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// `2026-11-23T04:00:05Z`
@@ -151,23 +129,6 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_two_units_at_most() {
-        for (seconds, expected) in [
-            (-1.0, "0.0 s"),
-            (-0.0, "0.0 s"),
-            (0.44, "0.4 s"),
-            (59.94, "59.9 s"),
-            (59.96, "1 min 00 s"),
-            (65.2, "1 min 05 s"),
-            (3_599.4, "59 min 59 s"),
-            (7_380.0, "2 h 03 min"),
-            (273_600.0, "3 d 04 h"),
-        ] {
-            assert_eq!(duration(seconds), expected);
-        }
-    }
 
     #[test]
     fn numbers_are_grouped() {

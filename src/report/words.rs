@@ -62,7 +62,8 @@ pub(crate) fn duration(seconds: f64) -> String {
         return NOTHING.to_owned();
     }
     if seconds < 9.95 {
-        return format!("{seconds:.1}s");
+        // Zero may have a sign.
+        return format!("{:.1}s", seconds.abs());
     }
     let whole = seconds.round() as u64;
     match whole {
@@ -153,6 +154,7 @@ mod tests {
     fn durations_and_numbers_are_short() {
         for (seconds, expected) in [
             (0.04, "0.0s"),
+            (-0.0, "0.0s"),
             (9.94, "9.9s"),
             (9.96, "10s"),
             (59.6, "1m 0s"),

@@ -16,7 +16,7 @@ use super::visitor::Visitor;
 use crate::record::compare::{Compared, Comparison, StepCompared, Verdict, compare};
 use crate::report::compare as words_of;
 use crate::report::html::{Badge, Time};
-use crate::report::{values, verdict};
+use crate::report::{values, verdict, words};
 use crate::store::Interval;
 
 /// Runs of a comparison, with the base.
@@ -193,7 +193,7 @@ impl RunHead {
             started: run.started_at.map(Time::of),
             took: run
                 .duration_seconds
-                .map(values::duration)
+                .map(words::duration)
                 .unwrap_or_default(),
             tally: counts.join(", "),
             is_base: at == 0,

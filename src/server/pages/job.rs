@@ -20,8 +20,8 @@ use super::state::{JobPart, Pages};
 use super::visitor::Visitor;
 use crate::record::CycleRecord;
 use crate::report::html::{Badge, Time};
-use crate::report::values;
 use crate::report::verdict::Tone;
+use crate::report::{values, words};
 use crate::sync_loop::control::{Action, Control, Interval};
 use crate::sync_loop::election::Leadership;
 
@@ -211,7 +211,7 @@ impl Part {
         if let Some(cycle) = cycles.first() {
             facts.push((
                 "The last cycle took",
-                values::duration(cycle.duration_ms as f64 / 1_000.0),
+                words::duration(cycle.duration_ms as f64 / 1_000.0),
             ));
             facts.push(("Active steps", values::number(cycle.total.unsigned_abs())));
         }
@@ -259,7 +259,7 @@ fn chart(cycles: &[CycleRecord]) -> Option<String> {
          <line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{:.0}\" y2=\"{:.0}\" stroke=\"currentColor\" stroke-opacity=\"0.4\"/>",
         cycles.len(),
         LEFT - 8.0,
-        values::duration(longest / 1_000.0),
+        words::duration(longest / 1_000.0),
         LEFT - 8.0,
         HEIGHT - FOOT,
         HEIGHT - FOOT,
@@ -284,8 +284,8 @@ fn chart(cycles: &[CycleRecord]) -> Option<String> {
             "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" fill=\"{fill}\"><title>{}: {}, {outcome}{errors}</title></rect>",
             HEIGHT - FOOT - height,
             step - 2.0,
-            values::time(cycle.started_at),
-            values::duration(cycle.duration_ms as f64 / 1_000.0),
+            words::moment(cycle.started_at),
+            words::duration(cycle.duration_ms as f64 / 1_000.0),
         );
     }
     let _ = write!(
