@@ -58,14 +58,8 @@ pub(crate) async fn measure(kind: Kind) -> Result<()> {
     let before = cpu_time(pid)?;
     timeout(limit, cycles(CYCLES)).await.context(late)??;
     let cpu = (cpu_time(pid)? - before) / CYCLES as u32;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kb: f64 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
-        .context("no VmRSS")?
-        .parse()?;
     let what = format!("resident memory, idle, {}", kind.name());
-    println!("  {what:46} {:8.1} MB (limit 25)", kb / 1024.0);
+    println!("  {what:46} {:8.1} MB (limit 25)", memory_mb(pid)?);
     let what = format!("CPU of a cycle, all finished, {}", kind.name());
     println!(
         "  {what:46} {:8.1} ms (limit 10)",
@@ -73,6 +67,26 @@ pub(crate) async fn measure(kind: Kind) -> Result<()> {
     );
     program.kill().await?;
     database.end().await
+}
+
+/// Resident memory of a process now.
+pub(crate) fn memory_mb(pid: u32) -> Result<f64> {
+    status_mb(pid, "VmRSS:")
+}
+
+/// The most that it ever had.
+pub(crate) fn peak_memory_mb(pid: u32) -> Result<f64> {
+    status_mb(pid, "VmHWM:")
+}
+
+fn status_mb(pid: u32, field: &'static str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kb: f64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"))
+        .context(field)?
+        .parse()?;
+    Ok(kb / 1024.0)
 }
 
 /// Of all threads.

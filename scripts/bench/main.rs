@@ -17,6 +17,7 @@ mod logs;
 mod measure;
 mod plot;
 mod reading;
+mod serving;
 mod subjects;
 mod table;
 
@@ -67,8 +68,10 @@ async fn compare(quick: bool, only: &str) -> Result<()> {
     let groups = case::groups(quick, only);
     let has_logs = !quick && logs::NAME.contains(only);
     let has_answers = !quick && reading::NAME.contains(only);
+    let has_pages = !quick && serving::PAGES.contains(only);
+    let has_followers = !quick && serving::FOLLOWERS.contains(only);
     ensure!(
-        !groups.is_empty() || has_logs || has_answers,
+        !groups.is_empty() || has_logs || has_answers || has_pages || has_followers,
         "no case has `{only}` in its name; names are such as `{}`",
         case::Case::USUAL.name()
     );
@@ -88,6 +91,18 @@ async fn compare(quick: bool, only: &str) -> Result<()> {
         println!("\nAnswers, with 1,000,000 steps in the database: medians\n");
         for kind in Kind::all() {
             reading::measure(kind).await?;
+        }
+    }
+    if has_pages {
+        println!("\nThe loop's pages, with 1,000,000 steps in the database: medians\n");
+        for kind in Kind::all() {
+            serving::pages(kind).await?;
+        }
+    }
+    if has_followers {
+        println!("\nA loop that is watched: medians of its cycles, in turns\n");
+        for kind in Kind::all() {
+            serving::followers(kind).await?;
         }
     }
     if groups.is_empty() {

@@ -84,19 +84,6 @@ impl Server {
         }
     }
 
-    /// The most memory that it had, bytes.
-    fn peak_memory(&self) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib: u64 = line
-            .unwrap()
-            .trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .unwrap();
-        kib * 1024
-    }
-
     /// The processor time that it took, in ticks of 10 ms.
     fn processor_ticks(&self) -> u64 {
         let stat = self.proc("stat");
@@ -155,7 +142,7 @@ async fn unfinished_headers_cost_little() {
     });
     let (streams, ()) = tokio::join!(join_all(clients), server.probe());
     server.probe().await;
-    let peak = server.peak_memory();
+    let peak = server.running.peak_memory_kb() * 1024;
     assert!(peak < 128 << 20, "{} MiB", peak >> 20);
     drop(streams);
 }
@@ -290,7 +277,7 @@ async fn who_does_not_read_is_hung_up_on() {
         "{:?}",
         begun.elapsed()
     );
-    let peak = server.peak_memory();
+    let peak = server.running.peak_memory_kb() * 1024;
     assert!(peak < 128 << 20, "{} MiB", peak >> 20);
     server.probe().await;
 }

@@ -90,6 +90,24 @@ impl Merge {
         (head.stream, head.at)
     }
 
+    /// Lets go of all lines that were not given out: they are wanted again. What was given out last is done with.
+    pub(super) fn rest(&mut self) {
+        if let Some((index, run)) = self.lent.take() {
+            self.heads[index].pass(run);
+            self.wanting.insert(index);
+            self.heads[index].window = None;
+        }
+        let (heads, wanting) = (&mut self.heads, &mut self.wanting);
+        // Those at their ends have gaps to tell, and no lines.
+        self.ready.retain(|Reverse((_, index))| {
+            let has_lines = heads[*index].window.take().is_some();
+            if has_lines {
+                wanting.insert(*index);
+            }
+            !has_lines
+        });
+    }
+
     /// How far each container was read: what was given out last counts as read. Only where times are wanted.
     pub(super) fn places(&self) -> Places {
         let place = |(index, head): (usize, &Head)| {
@@ -241,8 +259,17 @@ mod tests {
 
     /// Reads all, each chunk when it is wanted.
     fn read(merge: &mut Merge, stored: &[Vec<ChunkRow>]) -> Read {
+        read_with_rests(merge, stored, usize::MAX)
+    }
+
+    /// The same, letting go of what is in memory after each so many steps.
+    fn read_with_rests(merge: &mut Merge, stored: &[Vec<ChunkRow>], rest_after: usize) -> Read {
         let mut read = Read::default();
-        loop {
+        for number in 1.. {
+            if number % rest_after == 0 {
+                merge.rest();
+                assert_eq!(merge.held(), 0);
+            }
             match merge.step() {
                 Step::Idle => return read,
                 Step::Gap(index, _) => {
@@ -272,6 +299,7 @@ mod tests {
             }
             read.most_held = read.most_held.max(merge.held());
         }
+        read
     }
 
     fn merged(logs: &[Lines], cuts: &[usize], budget: usize) -> Read {
@@ -330,6 +358,23 @@ mod tests {
             places.sort();
             places.dedup();
             prop_assert_eq!(places.len(), read.places.len());
+        }
+
+        /// Whatever is let go of on the way. A step must be able to go on from what was fetched for it: three are one line.
+        #[test]
+        fn rests_change_nothing(
+            logs in prop_oneof![logs(), sorted()],
+            cuts in prop::collection::vec(1..8_usize, 1..4),
+            budget in prop_oneof![1..400_usize, Just(1 << 20)],
+            rest_after in 4..20_usize,
+        ) {
+            let stored: Vec<_> = logs.iter().map(|lines| chunks(lines, &cuts, true)).collect();
+            let mut merge = Merge::new(budget, true);
+            for index in 0..logs.len() {
+                merge.add(StreamId(index as i64), Start::default(), &[]);
+            }
+            let read = read_with_rests(&mut merge, &stored, rest_after);
+            prop_assert_eq!(read.lines, expected(&logs));
         }
 
         /// Whoever goes on from the place of a line gets that line and all that follow it in its container.

@@ -141,6 +141,15 @@ impl Log {
         })))
     }
 
+    /// Lets go of all that is in memory and was not given out: it is read again when it is wanted.
+    pub(crate) fn rest(&mut self) {
+        self.merge.rest();
+        self.fetched.clear();
+        for (_, (_, query)) in self.ahead.drain() {
+            query.abort();
+        }
+    }
+
     /// How far it was read: what was given out last counts as read. Only of a log that was opened with times.
     pub(crate) fn places(&self) -> Places {
         self.merge.places()
@@ -375,9 +384,17 @@ impl Log {
             }
         }
         self.fetched.remove(&index);
-        let count = if self.merge.active() == 1 { CHUNKS } else { 1 };
+        let count = match self.merge.active() == 1 && !self.has_little_room() {
+            true => CHUNKS,
+            false => 1,
+        };
         let (reader, schema) = (&self.record.reader, self.record.schema);
         reader.chunk_rows_of(schema, stream, at.seq, count).await
+    }
+
+    /// Nothing is fetched before it is wanted.
+    fn has_little_room(&self) -> bool {
+        self.wanted.budget.is_some_and(|budget| budget < LARGE)
     }
 
     /// Hands over what was fetched, and fetches what will be wanted next.
@@ -400,11 +417,12 @@ impl Log {
                 })?;
         }
         let active = self.merge.active();
+        let may_fetch = active <= AHEAD && !self.has_little_room();
         let fetched = self.fetched.entry(index).or_default();
         let was_batch = rows.len() > 0;
         fetched.extend(rows);
         let is_due = !self.ahead.contains_key(&index) && (was_batch || fetched.is_empty());
-        if is_due && active <= AHEAD {
+        if is_due && may_fetch {
             let next = fetched.back().map_or(last, |row| row.seq).saturating_add(1);
             let count = if active == 1 && size <= LARGE {
                 CHUNKS

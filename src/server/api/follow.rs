@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer;
-use super::follows::Sighted;
+use super::follows::{Sighted, Turn};
 use super::logs::{CHOICE, PIECE, go_on, wanted};
 use super::parameters::{BehindWhat, OneRun, WhichLines};
 use super::query::Query;
@@ -37,7 +37,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const REVIEW: Duration = Duration::from_secs(30);
 /// When to come back after the connection broke.
 const COME_BACK: Duration = Duration::from_secs(2);
-/// What the beginnings of all logs of one follower may take, bytes.
+/// What the beginnings of all logs of one follower may take, bytes; so few that nothing is fetched ahead.
 const BUDGET: usize = 1024 * 1024;
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -91,6 +91,7 @@ pub(super) async fn follow(
                 is_active: true,
             },
             is_drained: false,
+            turn: None,
             reviewed: Instant::now(),
             is_greeted: false,
             is_over: false,
@@ -124,6 +125,8 @@ struct Follower {
     seen: Seen,
     /// All that there was has been read.
     is_drained: bool,
+    /// While there is more.
+    turn: Option<Turn>,
     reviewed: Instant,
     is_greeted: bool,
     is_over: bool,
@@ -201,8 +204,13 @@ impl Follower {
 
     /// The lines that are there, as many as go into one event; `None`: there are none.
     async fn batch(&mut self) -> Result<Option<Event>, LogError> {
-        // Reading takes memory.
-        let _turn = self.api.follows.turn().await;
+        // What was read stays in memory until all of it is sent.
+        if self.turn.take_if(|turn| turn.is_over()).is_some() {
+            self.log.rest();
+        }
+        if self.turn.is_none() {
+            self.turn = self.api.follows.turn().await;
+        }
         let mut out = String::from("[");
         while out.len() < PIECE {
             self.writer.know(self.log.containers());
@@ -212,6 +220,7 @@ impl Follower {
             match log.next().await? {
                 None => {
                     self.is_drained = true;
+                    self.turn = None;
                     break;
                 }
                 Some(LogItem::Gap(gap)) => {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::record::RunState;
@@ -16,12 +17,14 @@ use crate::store::RunId;
 const LOOK: Duration = Duration::from_millis(300);
 /// Followers that catch up at a time: as many as a reader has connections.
 const CATCH_UP: usize = 4;
+/// Whoever takes longer than this to catch up, or to take what was read, lets others go on, too.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
 
 /// Who follows what.
 pub(super) struct Follows {
     source: Arc<Source>,
     places: Arc<Semaphore>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     most: usize,
     runs: Mutex<HashMap<RunId, watch::Sender<Sighted>>>,
 }
@@ -36,12 +39,28 @@ pub(super) enum Sighted {
     Gone,
 }
 
+/// A turn to catch up, for at most [`LONGEST_TURN`].
+pub(super) struct Turn(JoinHandle<()>);
+
+impl Turn {
+    /// Others go on.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Follows {
     pub(super) fn new(source: Arc<Source>, most: usize) -> Self {
         Self {
             source,
             places: Arc::new(Semaphore::new(most)),
-            turns: Semaphore::new(CATCH_UP),
+            turns: Arc::new(Semaphore::new(CATCH_UP)),
             most,
             runs: Mutex::default(),
         }
@@ -78,9 +97,15 @@ impl Follows {
         receiver
     }
 
-    /// A turn to read: it takes memory. Nothing closes the semaphore.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.turns.acquire().await.ok()
+    /// A turn to catch up: it takes memory. Nothing closes the semaphore.
+    pub(super) async fn turn(&self) -> Option<Turn> {
+        let permit = Arc::clone(&self.turns).acquire_owned().await.ok()?;
+        // While whoever follows takes nothing, nobody asks how long that has been.
+        let lease = tokio::spawn(async move {
+            sleep(LONGEST_TURN).await;
+            drop(permit);
+        });
+        Some(Turn(lease))
     }
 
     async fn look(self: Arc<Self>) {

@@ -7,10 +7,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{KEY, World};
+use super::{KEY, SYNCED_WITHIN, World};
 use crate::on_both_databases;
 use crate::support::Database;
-use crate::support::cluster::{State, write_lines};
+use crate::support::cluster::{State, line_time, write_lines};
+use crate::support::running_loop::wait_for;
 
 on_both_databases!(
     windows_have_every_line_once,
@@ -220,6 +221,44 @@ async fn a_log_is_followed_through_broken_connections(database: Database) {
     // Whoever comes back once more hears the end at once.
     let event = Follower::start(&world, Some(&last)).await.event().await;
     assert_eq!(event.name, "end");
+}
+
+/// Who takes nothing is not buffered for, and makes room for others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_does_not_read_is_dropped() {
+    const LINES: i64 = 10_000;
+    let config = "{auth: {apiKeyMayRead: true}, api: {maxFollowers: 1}}";
+    let world = World::start(Database::sqlite(), config).await;
+    let text = "x".repeat(1_000);
+    for pod in &world.pods {
+        let log = world.cluster.log(pod, "k6");
+        for number in 0..LINES {
+            log.write_line(line_time(1_000 + number), text.as_bytes());
+        }
+    }
+    let lines = "SELECT coalesce(sum(lines), 0) FROM log_streams";
+    wait_for("30 MB are recorded", SYNCED_WITHIN, async || {
+        world.database.number(lines).await == 150 + 3 * LINES
+    })
+    .await;
+    let before = world.running.peak_memory_kb();
+    let idle = Follower::start(&world, None).await;
+    let caller = [("X-API-Key", KEY)];
+    let path = "/api/v1/runs/mine/logs/follow";
+    assert_eq!(world.status(&caller, path).await, 503, "there is one place");
+    wait_for("its place is free", TOLD_WITHIN, async || {
+        world.status(&caller, path).await == 200
+    })
+    .await;
+    let grown = world.running.peak_memory_kb() - before;
+    assert!(grown < 20 * 1024, "{grown} KB");
+    // And what it did not read breaks off: nobody takes it for all.
+    let mut rest = Vec::new();
+    let mut idle = idle.0;
+    let cut = timeout(TOLD_WITHIN, idle.read_to_end(&mut rest)).await;
+    assert!(cut.is_ok(), "it is still connected");
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(!rest.contains("event: end"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -222,6 +222,14 @@ impl RunningLoop {
         self.child.id().expect("it has ended")
     }
 
+    /// The most memory that it ever had.
+    pub fn peak_memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kb = line.unwrap().trim().trim_end_matches(" kB");
+        kb.parse().unwrap()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let name = match signal {
