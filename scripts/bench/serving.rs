@@ -37,7 +37,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Cycles of a turn; the first of each is none of the measured.
 const CYCLES: usize = 6;
 /// Turns alone, and as many with those who look.
-const TURNS: usize = 5;
+const TURNS: usize = 3;
 /// 2026-01-10T00:00:00Z, after all lines that were made up at first.
 const START: i64 = 1_768_003_200;
 
@@ -285,11 +285,14 @@ pub(crate) async fn followers(kind: Kind) -> Result<()> {
         runs.filter_map(|run| run["id"].as_i64()).collect()
     };
     ensure!(ids.len() == 10, "{ids:?}");
-    let alone_mb = peak_memory_mb(serving.pid)?;
+    let mut alone_mb = 0.0;
     let (mut alone, mut watched) = (Vec::new(), Vec::new());
     let looked = Arc::new(Looked::default());
-    for _ in 0..TURNS {
+    for turn in 0..TURNS {
         alone.extend(cycles(kind, &database).await?);
+        if turn == 0 {
+            alone_mb = peak_memory_mb(serving.pid)?;
+        }
         let goes_on = Arc::new(AtomicBool::new(true));
         let mut looking = Vec::new();
         for number in 0..FOLLOWING {

@@ -27,9 +27,7 @@ pub(crate) use self::naming::{NamingError, RunName};
 #[cfg(test)]
 pub(crate) use self::outcome::whole;
 pub(crate) use self::outcome::{has_failed, judged};
-#[cfg(test)]
-pub(crate) use self::results::StepMeasured;
-pub(crate) use self::results::{CheckResult, Metric, Threshold};
+pub(crate) use self::results::{CheckResult, Metric, StepMeasured, Threshold};
 pub(crate) use self::run::{Container, ErrorLines, Outcome, Run, Step};
 pub(crate) use self::when::When;
 pub(crate) use crate::store::{CycleRecord, RunRow, RunState, RunsWanted, Visible};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
+use super::door::rights::NoSight;
 use super::door::session::NoSession;
 use crate::cluster::ClusterError;
 
@@ -59,6 +60,9 @@ pub(crate) enum Denied {
     /// The API server does not answer.
     #[error("it cannot be told who you are and what you may: {0}")]
     Unavailable(Arc<ClusterError>),
+    /// The record, which knows clusters and namespaces, can't be read.
+    #[error("it cannot be told what you may see: {0}")]
+    NoRecord(String),
     /// Too many tokens are under review to ask the API server for one more.
     #[error(
         "it cannot be told who you are and what you may: too many tokens are being reviewed; try again in a few seconds"
@@ -69,6 +73,15 @@ pub(crate) enum Denied {
 impl From<ClusterError> for Denied {
     fn from(error: ClusterError) -> Self {
         Self::Unavailable(Arc::new(error))
+    }
+}
+
+impl From<NoSight> for Denied {
+    fn from(problem: NoSight) -> Self {
+        match problem {
+            NoSight::Cluster(error) => error.into(),
+            NoSight::Record(problem) => Self::NoRecord(problem),
+        }
     }
 }
 
@@ -90,13 +103,13 @@ impl Denied {
             }
             Self::NoSession(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable(error) => cluster_code(error),
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRecord(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     /// Seconds.
     pub(super) fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Busy).then_some(BUSY_SECONDS)
+        matches!(self, Self::Busy | Self::NoRecord(_)).then_some(BUSY_SECONDS)
     }
 }
 

@@ -17,9 +17,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::access::{Access, CLUSTER_TIMEOUT, Denied};
-use super::door::rights::Rights;
+use super::door::rights::{NoSight, Rights};
 use super::sight::Sight;
-use crate::cluster::{Cluster, ClusterError, User};
+use crate::cluster::{Cluster, User};
 
 /// How long a review is trusted.
 const REVIEW_AGE: Duration = Duration::from_secs(10);
@@ -170,8 +170,8 @@ impl Reviewer {
     /// All that is shown here.
     ///
     /// # Errors
-    /// [`ClusterError`]
-    pub(super) async fn everything(&self) -> Result<Sight, ClusterError> {
+    /// [`NoSight`]
+    pub(super) async fn everything(&self) -> Result<Sight, NoSight> {
         let cluster = self.cluster.until(Instant::now() + CLUSTER_TIMEOUT);
         self.rights.everything(&cluster).await
     }

@@ -28,12 +28,16 @@ const SIGXFSZ: i32 = 25;
 const POSTGRES_CONNECTIONS: u32 = 8;
 /// Those who read beside it, few at a time.
 const READERS: u32 = 4;
+/// KiB of pages that each of them keeps, as SQLite wants it written; the system keeps them, too.
+const READER_CACHE: &str = "-256";
 /// Nobody reads most of the time.
 const READER_IDLE: Duration = Duration::from_secs(60);
 /// What makes a session of PostgreSQL refuse to write.
 const READ_ONLY: (&str, &str) = ("default_transaction_read_only", "on");
 /// A setting of our own that comes along with each connection to PostgreSQL. Poolers refuse it, or leave it behind.
 const DIRECT: (&str, &str) = ("k6sync.direct", "on");
+/// PostgreSQL compiles queries that it takes for long, for longer than ours take.
+const NO_JIT: (&str, &str) = ("jit", "off");
 const IS_DIRECT: &str = "SELECT current_setting('k6sync.direct', true)";
 
 /// A pool of connections. Both drivers take the same calls, but share no type: see `on!`.
@@ -109,7 +113,7 @@ pub(super) fn sqlite_readers(text: &str) -> Result<SqlitePool, sqlx::Error> {
     Ok(SqlitePoolOptions::new()
         .max_connections(READERS)
         .idle_timeout(READER_IDLE)
-        .connect_lazy_with(sqlite_options_to_read(text)?))
+        .connect_lazy_with(sqlite_options_to_read(text)?.pragma("cache_size", READER_CACHE)))
 }
 
 /// Readers of the PostgreSQL database that `pool` is open to. It connects when it is first used.
@@ -145,7 +149,7 @@ pub(super) async fn open_postgres(
         .application_name("k6sync")
         // Nothing of ours depends on it, and poolers refuse it.
         .extra_float_digits(None);
-    let direct = options.clone().options([DIRECT]);
+    let direct = options.clone().options([DIRECT, NO_JIT]);
     let direct = match access {
         Access::Write => direct,
         Access::Read => direct.options([READ_ONLY]),

@@ -19,13 +19,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer;
 use super::follows::{Sighted, Turn};
-use super::logs::{CHOICE, PIECE, go_on, wanted};
+use super::logs::{CHOICE, go_on, wanted};
 use super::parameters::{BehindWhat, OneRun, WhichLines};
 use super::query::Query;
 use super::runs::named;
 use super::state::Api;
-use crate::record::Run;
 use crate::record::log::{Grep, Log, LogError, LogItem, LogLine, Seen};
+use crate::record::{Run, StepMeasured};
 use crate::report::lines::{LineLook, LineWriter};
 use crate::server::connections::Endless;
 use crate::server::door::Asking;
@@ -37,8 +37,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const REVIEW: Duration = Duration::from_secs(30);
 /// When to come back after the connection broke.
 const COME_BACK: Duration = Duration::from_secs(2);
+/// What an event has, bytes, and some.
+const EVENT: usize = 16 * 1024;
 /// What the beginnings of all logs of one follower may take, bytes; so few that nothing is fetched ahead.
-const BUDGET: usize = 1024 * 1024;
+const BUDGET: usize = 256 * 1024;
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The log of a run as it comes
@@ -70,9 +72,17 @@ pub(super) async fn follow(
         }
         wanted.budget = Some(BUDGET);
         wanted.follow = true;
-        let run = look.run(&named(path)?).await?;
-        let wanted = look.log(&run, wanted)?;
+        let name = named(path)?;
         let place = api.follows.place()?;
+        // All runners of a run take memory, too.
+        let turn = api.follows.turn().await;
+        let mut run = look.run(&name).await?;
+        let wanted = look.log(&run, wanted)?;
+        // Only whose it is is asked again.
+        for step in &mut run.steps {
+            step.containers = Vec::new();
+            step.measured = StepMeasured::default();
+        }
         let states = api.follows.watch(run.row.id);
         let log = Log::open(&look.record, run.row.id, wanted).await?;
         let mut writer = LineWriter::new(LineLook::default());
@@ -91,7 +101,7 @@ pub(super) async fn follow(
                 is_active: true,
             },
             is_drained: false,
-            turn: None,
+            turn,
             reviewed: Instant::now(),
             is_greeted: false,
             is_over: false,
@@ -176,8 +186,9 @@ impl Follower {
         }
     }
 
-    /// Learns how far the run is.
+    /// Learns how far the run is. That takes memory as reading does.
     async fn see(&mut self) -> Option<()> {
+        self.take_turn().await;
         let state = match *self.states.borrow_and_update() {
             Sighted::Unknown => return Some(()),
             Sighted::There(state) => Some(state),
@@ -202,17 +213,21 @@ impl Follower {
         }
     }
 
-    /// The lines that are there, as many as go into one event; `None`: there are none.
-    async fn batch(&mut self) -> Result<Option<Event>, LogError> {
-        // What was read stays in memory until all of it is sent.
+    /// Waits for a turn. What was read stays in memory until all of it is sent, but no longer than a turn.
+    async fn take_turn(&mut self) {
         if self.turn.take_if(|turn| turn.is_over()).is_some() {
             self.log.rest();
         }
         if self.turn.is_none() {
             self.turn = self.api.follows.turn().await;
         }
+    }
+
+    /// The lines that are there, as many as go into one event; `None`: there are none.
+    async fn batch(&mut self) -> Result<Option<Event>, LogError> {
+        self.take_turn().await;
         let mut out = String::from("[");
-        while out.len() < PIECE {
+        while out.len() < EVENT {
             self.writer.know(self.log.containers());
             let Self {
                 log, writer, grep, ..

@@ -15,8 +15,8 @@ use crate::store::RunId;
 
 /// How often it is looked how far the followed runs are: new lines are seen well within a second.
 const LOOK: Duration = Duration::from_millis(300);
-/// Followers that catch up at a time: as many as a reader has connections.
-const CATCH_UP: usize = 4;
+/// Followers that catch up at a time; others who read shall have connections, too.
+const CATCH_UP: usize = 2;
 /// Whoever takes longer than this to catch up, or to take what was read, lets others go on, too.
 const LONGEST_TURN: Duration = Duration::from_secs(2);
 

@@ -26,7 +26,7 @@ use crate::server::refusal::{AsItWas, LogRefusals, Refusal, Refusals, RunRefusal
 use crate::store::Role;
 
 /// What is sent at a time, bytes, and some.
-pub(super) const PIECE: usize = 64 * 1024;
+const PIECE: usize = 64 * 1024;
 /// What the beginnings of all logs of one answer may take, bytes.
 const BUDGET: usize = 4 * 1024 * 1024;
 /// Lines of a window.

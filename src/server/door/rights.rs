@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, ClusterError, Namespaces, Right, User};
 use crate::cycle::identity;
 use crate::server::sight::{Seen, Sight};
 use crate::server::source::Source;
-use crate::store::KnownNamespace;
+use crate::store::{KnownNamespace, StoreError};
 
 /// How long the list of namespaces is good: a new one is seen that much later.
 const NAMESPACES_AGE: Duration = Duration::from_secs(5);
@@ -32,6 +32,27 @@ pub(crate) enum Clusters {
     /// Nobody's.
     #[default]
     Own,
+}
+
+/// Why it can't be told what somebody may see. To show nothing then would look as if there was nothing.
+#[derive(Debug)]
+pub(in crate::server) enum NoSight {
+    /// The API server does not answer, or does not let us ask.
+    Cluster(ClusterError),
+    /// The record can't be read, which knows clusters and namespaces.
+    Record(String),
+}
+
+impl From<ClusterError> for NoSight {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(error)
+    }
+}
+
+impl From<StoreError> for NoSight {
+    fn from(error: StoreError) -> Self {
+        Self::Record(error.to_string())
+    }
 }
 
 /// Asks what somebody may see.
@@ -72,23 +93,23 @@ impl Rights {
     /// What this user may see.
     ///
     /// # Errors
-    /// [`ClusterError`]: the API server does not answer, or does not let us ask.
+    /// [`NoSight`]
     pub(in crate::server) async fn sight(
         &self,
         cluster: &Cluster,
         user: &User,
-    ) -> Result<Sight, ClusterError> {
+    ) -> Result<Sight, NoSight> {
         let control = self.control_right("update");
         let (runs, logs) = (runs_right(None), logs_right(None));
-        let (organizes, all_runs, all_logs, clusters) = tokio::try_join!(
+        let (organizes, all_runs, all_logs) = tokio::try_join!(
             cluster.may(user, &control),
             cluster.may(user, &runs),
             cluster.may(user, &logs),
-            self.clusters(cluster),
         )?;
+        let clusters = self.clusters(cluster).await?;
         let namespaces = match all_runs && all_logs {
             true => Vec::new(),
-            false => self.namespaces().await,
+            false => self.namespaces().await?,
         };
         let runs = match all_runs {
             true => Seen::All,
@@ -115,11 +136,8 @@ impl Rights {
     /// All of what is shown here at all.
     ///
     /// # Errors
-    /// [`ClusterError`]: it can't be told which cluster this is.
-    pub(in crate::server) async fn everything(
-        &self,
-        cluster: &Cluster,
-    ) -> Result<Sight, ClusterError> {
+    /// [`NoSight`]
+    pub(in crate::server) async fn everything(&self, cluster: &Cluster) -> Result<Sight, NoSight> {
         Ok(Sight {
             clusters: self.clusters(cluster).await?,
             organizes: true,
@@ -138,37 +156,30 @@ impl Rights {
         }
     }
 
-    /// Those that steps are in and those that are synced. While the database is away only these: there is nothing to show then.
-    async fn namespaces(&self) -> Vec<String> {
+    /// Those that steps are in and those that are synced.
+    async fn namespaces(&self) -> Result<Vec<String>, NoSight> {
         if let Some((at, namespaces)) = &self.known().namespaces
             && at.elapsed() < NAMESPACES_AGE
         {
-            return namespaces.clone();
+            return Ok(namespaces.clone());
         }
         let mut namespaces: BTreeSet<String> = match &self.synced {
             Namespaces::Only(names) => names.iter().cloned().collect(),
             Namespaces::All => BTreeSet::new(),
         };
-        let record = self.source.record().await.ok();
-        let recorded = match &record {
-            Some(record) => record.namespaces().await.ok(),
-            None => None,
-        };
-        let Some(recorded) = recorded else {
-            return namespaces.into_iter().collect();
-        };
-        namespaces.extend(recorded);
+        let record = self.source.record().await.map_err(NoSight::Record)?;
+        namespaces.extend(record.namespaces().await?);
         let namespaces: Vec<String> = namespaces
             .into_iter()
             .filter(|name| !name.is_empty())
             .collect();
         self.known().namespaces = Some((Instant::now(), namespaces.clone()));
-        namespaces
+        Ok(namespaces)
     }
 
     /// The ids of the clusters whose steps are shown; `None`: of all. Where it can't be told which cluster this is, only steps that
     /// were seen in none are.
-    async fn clusters(&self, cluster: &Cluster) -> Result<Option<Vec<String>>, ClusterError> {
+    async fn clusters(&self, cluster: &Cluster) -> Result<Option<Vec<String>>, NoSight> {
         if self.clusters == Clusters::All {
             return Ok(None);
         }
@@ -177,14 +188,8 @@ impl Rights {
         {
             return Ok(Some(ids.clone()));
         }
-        let record = self.source.record().await.ok();
-        let known = match &record {
-            Some(record) => record.known_namespaces().await.ok(),
-            None => None,
-        };
-        let Some(known) = known else {
-            return Ok(Some(Vec::new()));
-        };
+        let record = self.source.record().await.map_err(NoSight::Record)?;
+        let known = record.known_namespaces().await?;
         let own = identity::recognize(cluster, &known, &self.synced).await?;
         let mut ids: BTreeSet<String> = own.into_iter().collect();
         if let Clusters::Also(others) = &self.clusters {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use k6sync_standin::Options;
 use serde_json::{Value, json};
 
 use super::WIDTHS;
@@ -49,7 +48,7 @@ async fn world(database: &Database) -> (Cluster, RunningLoop, String) {
 }
 
 async fn cluster() -> Cluster {
-    let cluster = Cluster::standin(Options::default()).await;
+    let cluster = Cluster::start().await;
     for pod in cluster.running("mine", 2).await {
         write_lines(&cluster.log(&pod, "k6"), 0..50);
         // A log that has long been quiet is not read in every cycle.

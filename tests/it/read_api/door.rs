@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k6sync_standin::{Options, User};
+use k6sync_standin::Options;
 use serde_json::json;
 
 use super::logs::Follower;
@@ -48,8 +48,7 @@ async fn everybody_sees_what_kubernetes_lets_them_see(database: Database) {
     let theirs = there
         .service_account("theirs", json!([runs_rule(), logs_rule()]))
         .await;
-    here.standin_cluster()
-        .user("token-of-an-admin", User::all("an-admin"));
+    let admin = here.administrator().await;
 
     for (token, listed, seen, hidden, log) in [
         (
@@ -64,7 +63,7 @@ async fn everybody_sees_what_kubernetes_lets_them_see(database: Database) {
         (&logs, &["mine"], &["mine"], &["theirs", "both"], 200),
         (&theirs, &["theirs"], &["theirs"], &["mine", "both"], 200),
         (
-            "token-of-an-admin",
+            &admin,
             &["both", "mine", "theirs"],
             &["mine", "theirs", "both"],
             &[],
@@ -163,10 +162,7 @@ async fn a_key_and_a_proxy_open_what_the_configuration_says() {
     let config = "{auth: {apiKeyMayRead: true, proxy: {trustedAddresses: [127.0.0.0/8], groupsHeader: X-Groups}}}";
     let world = World::start(Database::sqlite(), config).await;
     world.cluster.allow("ann", json!([runs_rule()])).await;
-    world
-        .cluster
-        .standin_cluster()
-        .user("token", User::all("an-admin"));
+    let bearer = format!("Bearer {}", world.cluster.administrator().await);
     for (caller, listed) in [
         (&[("X-API-Key", KEY)][..], &["mine", "theirs"][..]),
         (&[("X-Forwarded-User", "ann")], &["mine"]),
@@ -177,13 +173,10 @@ async fn a_key_and_a_proxy_open_what_the_configuration_says() {
         ),
         // The proxy has its say before what somebody sends through it.
         (
-            &[
-                ("X-Forwarded-User", "ann"),
-                ("Authorization", "Bearer token"),
-            ],
+            &[("X-Forwarded-User", "ann"), ("Authorization", &bearer)],
             &["mine"],
         ),
-        (&[("Authorization", "Bearer token")], &["mine", "theirs"]),
+        (&[("Authorization", &bearer)], &["mine", "theirs"]),
     ] {
         assert_eq!(
             names(&world.get(caller, "/api/v1/runs").await),
@@ -237,14 +230,13 @@ async fn a_session_is_a_cookie_that_nobody_else_can_use() {
         "{answer:?}"
     );
     let cookie = answer.header("set-cookie").unwrap();
-    for flag in [
-        "; Path=/;",
-        "; HttpOnly",
-        "; SameSite=Strict",
-        "; Max-Age=28800",
-    ] {
+    for flag in ["; Path=/;", "; HttpOnly", "; SameSite=Strict"] {
         assert!(cookie.contains(flag), "{cookie}");
     }
+    // Eight hours, or as long as the token is good.
+    let age = cookie.split_once("; Max-Age=").unwrap().1;
+    let age: u64 = age.split(';').next().unwrap().parse().unwrap();
+    assert!((3_000..=28_800).contains(&age), "{cookie}");
     assert!(
         !cookie.contains("Secure") && !cookie.contains(&token),
         "{cookie}"
@@ -432,6 +424,30 @@ async fn other_clusters_runs_are_shown_where_the_configuration_says_so(database:
         assert_eq!(names(&nothing), [""; 0], "{clusters}");
         let told = running.lines_with("auth.clusters names");
         assert_eq!(told.len(), unknown, "{told:?}");
+    }
+}
+
+/// While the record is away it can't be told what somebody may see: an empty list would look as if there was nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_record_no_list_is_empty() {
+    let cluster = Cluster::standin(Options::default()).await;
+    let reader = cluster
+        .service_account("reader", json!([runs_rule()]))
+        .await;
+    let reader = format!("Bearer {reader}");
+    // Nobody listens there.
+    let program = Program::new(&["loop", "--listen", "127.0.0.1:0"])
+        .args(&["--database-url", "postgres://nobody@127.0.0.1:1/nothing"])
+        .kubeconfig(cluster.kubeconfig())
+        .env("K6_SYNC_API_KEY", KEY)
+        .config("{auth: {apiKeyMayRead: true}}");
+    let running = RunningLoop::spawn_early(program).await;
+    for caller in [("Authorization", &*reader), ("X-API-Key", KEY)] {
+        for path in ["/api/v1/runs", "/api/v1/runs/mine", "/", "/job"] {
+            let answer = running.request("GET", path, &[caller], "").await;
+            assert_eq!(answer.status, 503, "{caller:?} {path}: {answer:?}");
+            assert!(answer.header("retry-after").is_some(), "{answer:?}");
+        }
     }
 }
 

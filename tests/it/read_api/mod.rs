@@ -6,7 +6,6 @@ mod requests;
 
 use std::time::Duration;
 
-use k6sync_standin::Options;
 use serde_json::{Value, json};
 
 use crate::support::cluster::write_lines;
@@ -27,7 +26,10 @@ struct World {
 
 impl World {
     async fn start(database: Database, config: &str) -> Self {
-        let cluster = Cluster::standin(Options::default()).await;
+        Self::start_in(Cluster::start().await, database, config).await
+    }
+
+    async fn start_in(cluster: Cluster, database: Database, config: &str) -> Self {
         let elsewhere = cluster.another_namespace().await;
         let pods = cluster.running("mine", 3).await;
         for pod in &pods {

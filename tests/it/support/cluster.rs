@@ -565,6 +565,31 @@ impl Cluster {
         token
     }
 
+    /// A token of somebody who may do everything, everywhere.
+    pub async fn administrator(&self) -> String {
+        let name = unique("admin");
+        if !self.is_real {
+            let token = unique("token-of-an-admin");
+            let user = k6sync_standin::User::all(&name);
+            self.standin_cluster().user(&token, user);
+            return token;
+        }
+        let token = self.account_token(&name).await;
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": self.namespace}],
+        });
+        let path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+        self.request("POST", path, &binding).await;
+        let user = format!("system:serviceaccount:{}:{name}", self.namespace);
+        let everything =
+            json!({"apiGroups": ["k6.io"], "resources": ["testruns"], "verbs": ["list"]});
+        self.wait_until_in_force(&user, &everything).await;
+        token
+    }
+
     async fn account_token(&self, name: &str) -> String {
         let path = format!("/api/v1/namespaces/{}/serviceaccounts", self.namespace);
         let account =
