@@ -2,22 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{ErrorLines, Record, Run};
-use crate::store::{Reads, RunGap, StoreError};
+use super::{Details, Record, Run};
+use crate::store::{Reads, StoreError};
 
 /// Parts of a run's time, each of which says whether k6sync read in it.
 const PARTS: i64 = 160;
-
-/// What a report tells of a run besides the run itself.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Details {
-    /// Where lines may be missing in its logs.
-    pub gaps: Vec<RunGap>,
-    /// The last words of containers that failed.
-    pub said: Vec<ErrorLines>,
-    /// When k6sync read while it ran, by time.
-    pub reads: Vec<Reads>,
-}
 
 impl Record {
     /// What a report tells of this run; with the last words of at most `most_failed` of its containers.

@@ -21,14 +21,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub(crate) use self::details::Details;
 pub(crate) use self::freshness::Stall;
 pub(crate) use self::naming::{NamingError, RunName};
 #[cfg(test)]
 pub(crate) use self::outcome::whole;
 pub(crate) use self::outcome::{has_failed, judged};
 pub(crate) use self::results::{CheckResult, Metric, StepMeasured, Threshold};
-pub(crate) use self::run::{Container, ErrorLines, Outcome, Run, Step};
+pub(crate) use self::run::{Container, Details, ErrorLines, Outcome, Run, Step};
 pub(crate) use self::when::When;
 pub(crate) use crate::store::{CycleRecord, RunRow, RunState, RunsWanted, Visible};
 use crate::store::{DatabaseUrl, KnownNamespace, Reader, Schema, StoreError};

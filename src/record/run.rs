@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::results::StepMeasured;
-use crate::store::{Role, RunContainer, RunRow, RunStep, StepId, StreamId};
+use crate::store::{Reads, Role, RunContainer, RunGap, RunRow, RunStep, StepId, StreamId};
 
 /// A run, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
@@ -79,6 +79,17 @@ pub(crate) struct ErrorLines {
     pub lines: Vec<String>,
     /// So many lines of the log are behind them.
     pub more: usize,
+}
+
+/// What a report tells of a run besides the run itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Details {
+    /// Where lines may be missing in its logs.
+    pub gaps: Vec<RunGap>,
+    /// The last words of containers that failed.
+    pub said: Vec<ErrorLines>,
+    /// When k6sync read while it ran, by time.
+    pub reads: Vec<Reads>,
 }
 
 /// The containers of a step, runners in the order of their numbers.

@@ -110,6 +110,7 @@ const ITEMS_FOR_THE_PURE: &[&str] = &[
     "Malformed",
     "NewStep",
     "Pod",
+    "Reads",
     "Role",
     "RunContainer",
     "RunGap",

@@ -9,6 +9,9 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::store::{Role, Status};
 
+/// Runs held against a base.
+pub(super) const OTHERS: usize = 4;
+
 /// What names a run.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -148,7 +151,7 @@ schema! {
     Others => ArrayBuilder::new()
         .items(text().pattern(Some("^(@latest|[^@].*)$")))
         .min_items(Some(1))
-        .max_items(Some(super::runs::OTHERS))
+        .max_items(Some(OTHERS))
         .build();
     /// An age, or a moment.
     Since => OneOfBuilder::new()

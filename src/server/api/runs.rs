@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::answer;
-use super::parameters::{OfTheComparison, OfTheList, OneRun};
+use super::parameters::{OTHERS, OfTheComparison, OfTheList, OneRun};
 use super::query::Query;
 use super::state::Api;
 use crate::record::compare::{Comparison, tolerance};
@@ -19,8 +19,6 @@ use crate::store::{RunId, Status, StepId};
 /// Runs on a page, where nobody says how many.
 const LIMIT: u32 = 20;
 const MOST: u32 = 1_000;
-/// Runs held against a base.
-pub(super) const OTHERS: usize = 4;
 
 /// What k6 measured in a run.
 #[derive(Serialize, utoipa::ToSchema)]

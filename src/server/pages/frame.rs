@@ -2,10 +2,10 @@
 
 use super::assets;
 use super::notice::Notice;
-use super::problem::Problem;
 use super::visitor::Visitor;
 use crate::record::Record;
 use crate::report::verdict::Tone;
+use crate::store::StoreError;
 
 /// What a page has around it.
 pub(super) struct Frame {
@@ -47,8 +47,8 @@ impl Frame {
     /// It shows something of the record, and says whether that may be old.
     ///
     /// # Errors
-    /// [`Problem::Unavailable`]
-    pub(super) async fn over(self, record: &Record) -> Result<Self, Problem> {
+    /// [`StoreError`]
+    pub(super) async fn over(self, record: &Record) -> Result<Self, StoreError> {
         Ok(Self {
             notice: Some(Notice::of(record).await?),
             ..self

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::answer::{html, unless_known};
 use super::frame::Frame;
+use super::notice::Notice;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{JobPart, Pages};
@@ -127,6 +128,15 @@ pub(super) async fn page(
         part,
         form,
     })
+}
+
+/// `GET /notice`: whether what is shown may be old.
+pub(super) async fn notice(
+    State(pages): State<Arc<Pages>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let record = &pages.source.record().await?;
+    unless_known(&Notice::of(record).await?, &headers)
 }
 
 /// `POST /job`: start, stop or restart, for organizers.

@@ -54,7 +54,7 @@ pub(crate) fn router(pages: Pages) -> Router {
         .route("/runs/{id}/summary.md", get(downloads::markdown))
         .route("/runs/{id}/report.html", get(downloads::html))
         .route("/compare", get(compare::page))
-        .route("/notice", get(notice::notice))
+        .route("/notice", get(job::notice))
         .route("/job", get(job::page).post(job::act))
         .with_state(Arc::new(pages))
         .merge(assets())

@@ -1,18 +1,11 @@
 //! What one must know of all that is shown: that it may be old.
 
-use std::sync::Arc;
-
 use askama::Template;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
 use jiff::Timestamp;
 
-use super::answer::unless_known;
-use super::problem::Problem;
-use super::state::Pages;
 use crate::record::{Record, Stall};
 use crate::report::html::Time;
+use crate::store::StoreError;
 
 /// Nobody syncs; `None`: somebody does.
 #[derive(Template)]
@@ -30,8 +23,8 @@ impl Notice {
     /// As it is now.
     ///
     /// # Errors
-    /// [`Problem::Unavailable`]
-    pub(super) async fn of(record: &Record) -> Result<Self, Problem> {
+    /// [`StoreError`]
+    pub(super) async fn of(record: &Record) -> Result<Self, StoreError> {
         let stall = record.stall(Timestamp::now()).await?;
         let why = stall.map(|stall| match stall {
             Stall::Since(at) => Why {
@@ -45,13 +38,4 @@ impl Notice {
         });
         Ok(Self { why })
     }
-}
-
-/// `GET /notice`
-pub(super) async fn notice(
-    State(pages): State<Arc<Pages>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let record = &pages.source.record().await?;
-    unless_known(&Notice::of(record).await?, &headers)
 }
