@@ -158,7 +158,6 @@ impl SyncLoop {
             }
             ended = self.tasks.unexpected_end() => return Err(ended),
         };
-        self.state.readiness.opened(&store);
         let (sender, control) = watch::channel(control);
         let map = self.plan.control.clone();
         let follower = self

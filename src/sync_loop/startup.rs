@@ -29,8 +29,11 @@ pub(super) async fn open(
     loop {
         match alive(pulse, open()).await {
             Ok(store) => {
+                let store = Arc::new(store);
+                // Who looks need not wait for the control ConfigMap.
+                readiness.opened(&store);
                 tracing::info!("the database {} is open", store.url());
-                return Arc::new(store);
+                return store;
             }
             Err(error) => {
                 let pause = pauses.next_pause();

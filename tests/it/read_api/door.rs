@@ -6,7 +6,7 @@ use k6sync_standin::Options;
 use serde_json::json;
 
 use super::logs::Follower;
-use super::{KEY, World, logs_rule, names, runs_rule};
+use super::{KEY, SYNCED_WITHIN, World, logs_rule, names, runs_rule};
 use crate::on_both_databases;
 use crate::support::running_loop::wait_for;
 use crate::support::{Cluster, Database, Program, RunningLoop};
@@ -395,7 +395,10 @@ async fn other_clusters_runs_are_shown_where_the_configuration_says_so(database:
         let get = async |caller: &[(&str, &str)], path: &str| {
             running.request("GET", path, caller, "").await
         };
-        // It is known which cluster this is as soon as the API server was asked.
+        wait_for("the record can be read", SYNCED_WITHIN, async || {
+            get(&caller, "/api/v1/runs").await.status == 200
+        })
+        .await;
         assert_eq!(
             names(&get(&caller, "/api/v1/runs").await),
             listed,
