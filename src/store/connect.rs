@@ -36,8 +36,6 @@ const READER_IDLE: Duration = Duration::from_secs(60);
 const READ_ONLY: (&str, &str) = ("default_transaction_read_only", "on");
 /// A setting of our own that comes along with each connection to PostgreSQL. Poolers refuse it, or leave it behind.
 const DIRECT: (&str, &str) = ("k6sync.direct", "on");
-/// PostgreSQL compiles queries that it takes for long, for longer than ours take.
-const NO_JIT: (&str, &str) = ("jit", "off");
 const IS_DIRECT: &str = "SELECT current_setting('k6sync.direct', true)";
 
 /// A pool of connections. Both drivers take the same calls, but share no type: see `on!`.
@@ -149,7 +147,7 @@ pub(super) async fn open_postgres(
         .application_name("k6sync")
         // Nothing of ours depends on it, and poolers refuse it.
         .extra_float_digits(None);
-    let direct = options.clone().options([DIRECT, NO_JIT]);
+    let direct = options.clone().options([DIRECT]);
     let direct = match access {
         Access::Write => direct,
         Access::Read => direct.options([READ_ONLY]),
