@@ -79,17 +79,16 @@ pub(crate) enum NoSession {
 
 impl Sessions {
     /// `is_secure`: browsers reach us by HTTPS alone.
+    #[allow(clippy::expect_used, reason = "HKDF yields up to 255 × 32 bytes")]
     pub(crate) fn new(key: &CookieKey, is_secure: bool) -> Self {
         let secret = Salt::new(HKDF_SHA256, b"k6sync").extract(&key.0);
         let impossible = "a key of 32 bytes can be derived";
         Self {
-            #[allow(clippy::expect_used, reason = "HKDF yields up to 255 × 32 bytes")]
             seal: LessSafeKey::new(UnboundKey::from(
                 secret
                     .expand(&[b"session"], &AES_256_GCM)
                     .expect(impossible),
             )),
-            #[allow(clippy::expect_used, reason = "HKDF yields up to 255 × 32 bytes")]
             csrf: hmac::Key::from(
                 secret
                     .expand(&[b"cross-site requests"], hmac::HMAC_SHA256)

@@ -15,7 +15,7 @@ use crate::support::{Cluster, Database, Program, RunningLoop, not_shown};
 async fn requests_are_read_with_care() {
     let world = World::start(Database::sqlite(), "{auth: {apiKeyMayRead: true}}").await;
     let caller = [("X-API-Key", KEY)];
-    for (path, words) in [
+    let wrong = [
         ("/api/v1/runs?stauts=passed", "did you mean `status`?"),
         (
             "/api/v1/runs?status=good",
@@ -44,23 +44,21 @@ async fn requests_are_read_with_care() {
             "/api/v1/compare?base=mine&other=mine&tolerance=x",
             "tolerance: it must be",
         ),
-    ] {
-        let answer = world.get(&caller, path).await;
-        assert_eq!(answer.status, 400, "{path}: {answer:?}");
-        let error = answer.json()["error"].as_str().unwrap().to_owned();
-        assert!(error.contains(words), "{path}: {error}");
-    }
+    ]
+    .map(|(path, words)| (path, words, 400));
     // What may come yet.
-    for (path, words) in [
+    let missing = [
         ("/api/v1/runs/mine/logs?runner=9", "there is no runner 9"),
         ("/api/v1/runs/mine/logs?step=x", "has no step `x`"),
         (
             "/api/v1/runs/mine/logs?from=1.2.999999",
             "from: there is no line",
         ),
-    ] {
+    ]
+    .map(|(path, words)| (path, words, 404));
+    for (path, words, expected) in wrong.into_iter().chain(missing) {
         let answer = world.get(&caller, path).await;
-        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+        assert_eq!(answer.status, expected, "{path}: {answer:?}");
         let error = answer.json()["error"].as_str().unwrap().to_owned();
         assert!(error.contains(words), "{path}: {error}");
     }
